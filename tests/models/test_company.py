@@ -96,7 +96,7 @@ def test_what_shrinks_is_said_once(tiny: Any) -> None:
     asked = learner(tiny, Unmasked)
     assert asked.take_notices() == (
         "answer: in a batch with padding it would give other results than alone, so only texts of equal length share "
-        "one, which is slower",
+        "a batch, which is slower",
     )
     assert asked.take_notices() == ()
     assert learner(tiny, hf.LlamaForCausalLM).take_notices() == ()

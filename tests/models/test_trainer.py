@@ -124,7 +124,7 @@ def test_a_trained_array_that_the_state_lacks_names_its_objective(tiny: Any):
 def test_a_loss_that_is_no_scalar_names_its_objective(tiny: Any):
     faulty: list[Any] = [lambda scored: scored.log_probs, lambda scored: 1.0, lambda scored: None]
     for loss in faulty:
-        with pytest.raises(InputError, match="objective 'Spy': its loss is no scalar tensor"):
+        with pytest.raises(InputError, match="objective 'Spy': its loss is not a scalar tensor"):
             study(tiny.learner(), Spy(loss=loss), rows=lessons(tiny))
 
 
@@ -385,7 +385,7 @@ def test_a_private_study_tells_no_loss_of_a_lesson(tiny: Any):
 def test_an_allocator_that_reads_losses_is_refused_where_there_are_none():
     check_watched("x", Study(), 1)
     for settings, processes, message in (
-        (DP, 1, r"allocator 'x' reads the losses .* which dp lets nobody know; .* or a study without dp"),
+        (DP, 1, r"allocator 'x' reads the losses .* which dp does not reveal; .* or a study without dp"),
         (Study(), 3, r"'x' .* which model.parallel divides among 3 processes; .* or a model without parallel"),
     ):
         with pytest.raises(InputError, match=message):

@@ -156,7 +156,7 @@ def test_one_that_is_never_ready(tmp_path: Path, port: int, command: Path):
 def test_a_port_that_another_has(tmp_path: Path):
     with serving(lambda request, number: chat("x")) as api:  # knows no GET
         learner = ApiLearner(options(int(api.url.split(":")[2].removesuffix("/v1"))), tmp_path)
-        with pytest.raises(InputError, match=r"what answers at .* is no server of vLLM's .*give another port"):
+        with pytest.raises(InputError, match=r"what answers at .* is not a vLLM server .*give another port"):
             learner.answer(["a"], seed=0)
 
 

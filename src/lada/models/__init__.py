@@ -1,1 +1,1 @@
-"""Learners, that is a model with its tokenizer and the verbs answer, judge, embed and study."""
+"""Learners: a model with its tokenizer and the verbs answer, judge, embed and study."""

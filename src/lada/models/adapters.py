@@ -14,25 +14,26 @@ from lada.core.errors import InputError
 from lada.models.options import ModelOptions
 
 ROUTER = re.compile(r"gate|gating|switch|.*router.*|.*expert_gate")
-"""A part of a layer's path that says that it, or what it belongs to, chooses experts."""
+"""A part of a layer's path that marks the layer, or its parent, as choosing experts."""
 PAST_ADAPTERS = {"dt_proj": "A_log"}
-"""Layers whose weight a mixer reads past an adapter, by what else such a mixer has: Mamba, also within hybrids."""
+"""Layers whose weight a mixer reads directly, bypassing an adapter, by other parts of the mixer: Mamba, also within
+hybrids."""
 REFUSED = {kind: "out_proj" for kind in ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")}
-"""Layers that peft does not adapt, by model type: Mamba's kernels read them past an adapter, too."""
+"""Layers that peft does not adapt, by model type: Mamba's kernels read these directly too."""
 OF_EXPERTS = ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
-"""Layers that peft, where experts are fused, takes for parts of those experts, wherever they are."""
+"""Layers that peft treats as parts of fused experts, wherever they are."""
 
 
 def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FilePath | None) -> Any:
     """Return the model with a saved adapter, or with a new one that changes nothing yet.
 
-    Without `targets` all of `adaptable` and `fused_experts` is adapted; peft cannot adapt experts under dropout. Raises
-    InputError where there is nothing to adapt, nothing that `targets` names, or what could not be loaded again.
+    Without `targets`, all of `adaptable` and `fused_experts` is adapted; peft cannot adapt experts with dropout. Raises
+    InputError if there is nothing to adapt, if `targets` names nothing, or if the adapter could not be loaded again.
     """
     from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 
     if options.quantise is not None:
-        # Checkpointing as LaDa switches it on needs nothing of what peft would do for it here.
+        # Checkpointing, as LaDa switches it on, does not need what peft would do for it here.
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if saved:
         return PeftModel.from_pretrained(model, saved, is_trainable=True)
@@ -65,10 +66,10 @@ def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FileP
 
 
 def _check_found_again(model: Any, name: str) -> None:
-    """Raise InputError where peft, loading what it saves of an adapter, would leave parts of it out with a warning."""
+    """Raise InputError if peft would skip parts of a saved adapter, with only a warning, when it loads it."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # "auto" may ask the hub about them
+    saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # "auto" may query the hub about them
     missing = set(set_peft_model_state_dict(model, saved).missing_keys)
     lost = [own for own, weight in model.named_parameters() if weight.requires_grad and own in missing]
     if lost:
@@ -80,7 +81,7 @@ def _check_found_again(model: Any, name: str) -> None:
 
 
 def _all(model: Any, dropout: bool) -> tuple[list[str], list[str]]:
-    """Return what is adapted where nobody says: paths of layers and paths of weights."""
+    """Return what is adapted by default: paths of layers and paths of weights."""
     layers, experts = adaptable(model), list(fused_experts(model))
     if not experts:
         return layers, []
@@ -92,7 +93,7 @@ def _all(model: Any, dropout: bool) -> tuple[list[str], list[str]]:
 
 
 def _named(model: Any, targets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what `targets` names: names of layers, and paths of fused experts."""
+    """Return what `targets` selects: names of layers, and paths of fused experts."""
     experts = [name for name in fused_experts(model) if any(_is_named(name, target) for target in targets)]
     return [target for target in targets if not any(_is_named(name, target) for name in experts)], experts
 
@@ -103,9 +104,10 @@ def _is_named(path: str, target: str) -> bool:
 
 
 def adaptable(model: Any) -> list[str]:
-    """Return the paths of all linear layers, also GPT-2's `Conv1D`, that an adapter can stand beside.
+    """Return the paths of all linear layers, including GPT-2's `Conv1D`, that can have an adapter.
 
-    Left out are the layer of the logits, routers, what computes in a way of its own, and what is read past an adapter.
+    This leaves out the output layer, routers, layers with a computation of their own, and layers whose weights are read
+    directly.
     """
     head = model.get_output_embeddings()
     return [
@@ -126,7 +128,7 @@ def _is_read_past(model: Any, path: str) -> bool:
 
 
 def _is_linear(module: Any) -> bool:
-    """Return whether a layer maps [n, in] to [n, out] by its weight, as peft takes it for granted."""
+    """Return whether a layer maps [n, in] to [n, out] by its weight, as peft assumes."""
     if not isinstance(module, (nn.Linear, Conv1D)):
         return False
     layer: Any = module
@@ -150,10 +152,10 @@ def fused_experts(model: Any) -> Iterator[str]:
 
 
 def factors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield name and values of all weights that are trained, without gradients; to write into one changes the model.
+    """Yield name and values of all trained weights, without gradients; writing into one changes the model.
 
-    Factors of fused experts are yielded expert by expert, A [rank, in] and B [out, rank], so that their products are
-    what is added to each expert's weight.
+    Factors of fused experts are yielded expert by expert, A [rank, in] and B [out, rank], so that their product is
+    added to each expert's weight.
     """
     from peft.tuners.lora import ParamWrapper
 
@@ -173,9 +175,9 @@ def factors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def adapted_share(model: Any) -> float:
-    """Return the share of the weights between embeddings and logits, 0 to 1, that a peft model's adapter stands beside.
+    """Return the share (0 to 1) of the weights between embeddings and logits that a peft model's adapter covers.
 
-    Counted are weights of two dimensions or more.
+    Only weights with two or more dimensions count.
     """
     from peft.tuners.lora import LoraLayer
 
@@ -192,21 +194,21 @@ def adapted_share(model: Any) -> float:
 
 
 def _size(module: Any, name: str) -> int:
-    """Return how many numbers a weight holds; of one in 4 bits, several lie in a byte."""
+    """Return how many numbers a weight holds; with 4 bits, a byte holds several."""
     if isinstance(module, nn.Linear):
         return module.in_features * module.out_features
     return getattr(module, name).numel()
 
 
 def untie(model: Any) -> None:
-    """Give each adapted layer of a model a weight of its own, where it shares one: merging would change the other too.
+    """Give each adapted layer that shares a weight its own copy: merging would change the other layer too.
 
-    That is so where embeddings and the layer of the logits are one weight and either has an adapter.
+    This happens if the embeddings and the output layer are one weight and either has an adapter.
     """
     adapted = [module.base_layer for module in model.modules() if hasattr(module, "base_layer")]
     for layer in adapted:
         shared = [other for other in model.modules() if getattr(other, "weight", None) is layer.weight]
-        # An adapter's wrapping shows the weight of the layer within as its own.
+        # An adapter's wrapper exposes the inner layer's weight as its own.
         if any(other is not layer and getattr(other, "base_layer", None) is not layer for other in shared):
             layer.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
             for config in (model.config, model.config.get_text_config()):
@@ -214,7 +216,7 @@ def untie(model: Any) -> None:
 
 
 def merged(model: Any) -> Any:
-    """Return a model with its adapter, if it has one, added to the weights; the model that is given is used up."""
+    """Return a model with its adapter, if any, merged into the weights. The given model must not be used afterwards."""
     if not hasattr(model, "merge_and_unload"):
         return model
     untie(model)

@@ -25,23 +25,24 @@ if TYPE_CHECKING:
     from lada.models.encoding import Encoder
 
 MUTE = 32
-"""Answers that may end before a word is written, no other having come, until that is not put down to the questions."""
+"""How many answers may end before a word is written, if there are no others, before the questions are no longer to
+blame."""
 UNTRACED = "not scored, since the server says no log-prob of every token, or other tokens than theirs"
 PLURALS = {"request": "requests", "answer is": "answers are", "answer comes": "answers come", "text is": "texts are"}
-"""What notices are about, for one and for more."""
+"""The subjects of notices, singular and plural."""
 
 
 def check_api(options: ApiOptions) -> "Encoder | None":
-    """Return the encoder of the tokenizer that the options name; None where they name none.
+    """Return the encoder of the tokenizer that the options name; None if they name none.
 
-    Raises InputError where a secret is missing, or the tokenizer, or vLLM where it is to be started.
+    Raises InputError if a secret or the tokenizer is missing, or vLLM if it must be started.
     """
     read_secrets(options)
     if options.serve is not None:
         find_vllm()
     if options.tokenizer is None:
         return None
-    from lada.models.api_judge import make_encoder  # here, since tokenizers take transformers, and most APIs none
+    from lada.models.api_judge import make_encoder  # here, since it imports transformers
 
     return make_encoder(options, options.tokenizer)
 
@@ -55,14 +56,14 @@ def _judge(options: ApiOptions, client: ApiClient) -> "ApiJudge | None":
 
 
 class ApiLearner(LearnerBase):
-    """The `Learner` of lada.models.base whose model is elsewhere."""
+    """The `Learner` of lada.models.base whose model is behind an API."""
 
     device = "remote"
 
     def __init__(self, options: ApiOptions, base: FilePath) -> None:
         """A relative `options.cache` starts at `base`.
 
-        Raises InputError where a key is missing, or a tokenizer that the options name.
+        Raises InputError if a key, or a tokenizer that the options name, is missing.
         """
         self.verbs = options.verbs
         self.name = options.model
@@ -72,9 +73,9 @@ class ApiLearner(LearnerBase):
         self._judge = _judge(options, self._client)
         self._scored = False
         self._mute: int | None = 0
-        """Answers that ended before a word was written; None as soon as there is one with words."""
+        """The number of answers that ended before a word was written; None after the first answer with words."""
         self._notices: dict[tuple[str, str], tuple[int, str]] = {}
-        """What is wrong with answers, each with how often and with its first case."""
+        """Problems with answers, each with its count and its first case."""
 
     @property
     def spent(self) -> str:
@@ -91,8 +92,8 @@ class ApiLearner(LearnerBase):
         """See Learner.answer. Raises InputError or ApiError, see ApiClient.ask.
 
         Greedy answers do not depend on `seed`, so a question that was answered in an earlier round is not asked again.
-        Likelihoods are of the tokens that the server reports, which end-of-sequence is not among; without log-probs
-        they are unknown (see Likelihood.unknown). A question that gets no answer has a refused one, and a notice.
+        Likelihoods cover the tokens that the server reports, without end-of-sequence. Without log-probs they are
+        unknown (see Likelihood.unknown). A question without an answer gets a refused one, and a notice.
         """
         found = self.sample(questions, paths=1, seed=seed, temperature=temperature, progress=progress)
         return [answer for (answer,) in found]
@@ -122,7 +123,7 @@ class ApiLearner(LearnerBase):
         return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
     def _told(self, verb: str, total: int, progress: Progress) -> Any:
-        """Return what takes each reply as it arrives and reports how many there are."""
+        """Return a callback that receives each reply as it arrives and reports their number."""
         tokens = 0
 
         def on_reply(done: int, reply: Usage | Lost) -> None:
@@ -148,7 +149,7 @@ class ApiLearner(LearnerBase):
         if (heat := temperature or options.temperature) is not None:
             body["temperature"] = heat
         if heat:
-            body["seed"] = seed % 2**31  # the widest range that all servers take
+            body["seed"] = seed % 2**31  # the widest range that all servers accept
         if options.stop:
             body["stop"] = list(options.stop)
         if options.log_probs:
@@ -158,7 +159,7 @@ class ApiLearner(LearnerBase):
         return {**body, **options.extra_body}
 
     def _check_words(self, reply: Reply) -> None:
-        """Raise InputError where the first answers all end before a word is written, which each is paid for."""
+        """Raise InputError if the first answers all end before a word is written, since each of them costs money."""
         if not reply.refused:
             self._mute = None
         elif reply.cut and self._mute is not None:
@@ -170,7 +171,7 @@ class ApiLearner(LearnerBase):
                 )
 
     def _check_log_probs(self, reply: Reply) -> None:
-        """Raise InputError where log-probs are wanted and the first answer, and so all, come without."""
+        """Raise InputError if log-probs are wanted but the first answer, and so every answer, comes without."""
         if self._options.log_probs and not self._scored and reply.log_probs is None:
             raise InputError(
                 f"model.api.log_probs: {self._options.base_url} returns no log-probs for model "
@@ -180,7 +181,7 @@ class ApiLearner(LearnerBase):
         self._scored = True
 
     def _answer(self, reply: Reply | Lost) -> Answer:
-        """Return a reply as an answer; what is wrong with it is counted."""
+        """Return a reply as an answer; its problems are counted."""
         if isinstance(reply, Lost):
             return Answer("", self._unsure(""), refused=True)
         if reply.model and not alike(self._options.model, reply.model):
@@ -198,21 +199,21 @@ class ApiLearner(LearnerBase):
         if self._options.log_probs and len(values) == len(reply.log_probs or " "):
             return Likelihood(sum(values), min(values), len(values), len(reply.text.encode()))
         if self._options.log_probs:
-            self._count("answer comes", "without a log-prob of every token, so nobody knows how sure they are")
+            self._count("answer comes", "without a log-prob of every token, so their confidence is unknown")
         return self._unsure(reply.text)
 
     def _unsure(self, text: str) -> Likelihood:
-        """Return the likelihood of a text of which nothing is known: no number where one was to be had."""
+        """Return the likelihood of a text about which nothing is known, although log-probs were requested."""
         size = len(text.encode())
         return Likelihood(math.nan, math.nan, 0, size) if self._options.log_probs else Likelihood.unknown(size)
 
     def _count(self, subject: str, what: str, first: str = "") -> None:
-        """Count a case of what is wrong, said of `subject`, one of PLURALS."""
+        """Count a case of a problem with `subject`, one of PLURALS."""
         count, case = self._notices.get((subject, what), (0, first))
         self._notices[subject, what] = (count + 1, case)
 
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
-        """See Learner.judge and ApiJudge.judge. Raises InputError where the server does not score texts."""
+        """See Learner.judge and ApiJudge.judge. Raises InputError if the server does not score texts."""
         found = self._scorer("judge texts").judge(pairs, self._told("judge", len(pairs), progress))
         for likelihood in found:
             if not likelihood.known:
@@ -222,7 +223,7 @@ class ApiLearner(LearnerBase):
     def log_probs(
         self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
     ) -> list[TokenScores | None]:
-        """See Learner.log_probs and ApiJudge.log_probs. Raises InputError where the server does not score tokens."""
+        """See Learner.log_probs and ApiJudge.log_probs. Raises InputError if the server does not score tokens."""
         scorer = self._scorer("score the tokens of texts", Verb.LOG_PROBS)
         found = scorer.log_probs(pairs, k, self._told("log_probs", len(pairs), progress))
         for scores in found:
@@ -265,9 +266,9 @@ class ApiLearner(LearnerBase):
         self._refuse("study")
 
     def take_notices(self) -> tuple[str, ...]:
-        """Return what is wrong with answers and scores since this was last called, counted.
+        """Return the problems with answers and scores since the last call, with counts.
 
-        What this learner's requests took is told once, at the end (see `spent`).
+        The cost of this learner's requests is reported once, at the end (see `spent`).
         """
         notices, self._notices = self._notices, {}
         told = [
@@ -292,7 +293,7 @@ class ApiLearner(LearnerBase):
         """Write nothing: there are no weights here."""
 
     def close(self) -> None:
-        """End a server that was started for it; the next question would start another."""
+        """End a server that was started for this learner; the next question would start another."""
         self._client.close()
 
     def _refuse(self, what: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Answers that have been paid for, one file each, so that no crash makes anybody pay twice."""
+"""A cache of paid answers, one file each, so that no answer is paid for twice after a crash."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def digest_of(base_url: str, style: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> str:
-    """Return the SHA-256 over all that determines an answer: where it comes from and what was asked, not the key.
+    """Return the SHA-256 over everything that determines an answer: the server and the request, but not the key.
 
-    `headers` are those beside the usual ones.
+    `headers` are those in addition to the usual ones.
     """
     asked = [base_url, style, body, *([headers] if headers else [])]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -31,7 +31,7 @@ class AnswerCache:
         self.folder = folder
 
     def get(self, digest: str, kind: type[R]) -> R | None:
-        """Return the reply to a request, one of `kind`; None where there is none or its file is damaged."""
+        """Return the reply to a request, of type `kind`; None if there is none or its file is damaged."""
         try:
             checksum, _, content = self._file(digest).read_bytes().partition(b"\n")
             if checksum.decode() == hashlib.sha256(content).hexdigest():
@@ -41,9 +41,9 @@ class AnswerCache:
         return None
 
     def put(self, digest: str, reply: BaseModel) -> None:
-        """Keep a reply: its file appears whole or not at all, also after a power cut.
+        """Store a reply. Its file appears complete or not at all, even after a power cut.
 
-        Raises OSError for a folder that cannot be written to.
+        Raises OSError if the folder cannot be written to.
         """
         content = reply.model_dump_json().encode()
         file = self._file(digest)

@@ -1,4 +1,5 @@
-"""Asks an OpenAI-compatible server: several requests at once, again where a failure may pass, no answer twice."""
+"""Asks an OpenAI-compatible server: several requests at once, with retries after temporary failures, and no answer
+twice."""
 
 import hashlib
 import json
@@ -26,20 +27,20 @@ from lada.models.vllm_server import VllmServer
 R = TypeVar("R", bound=Usage)
 PATHS: dict[Style, str] = {"chat": "/chat/completions", "completions": "/completions"}
 FIRST_WAIT = 1.0
-"""Seconds before a request is repeated for the first time, before jitter; they double with each further time."""
+"""Seconds before the first retry of a request, without jitter; they double with each further retry."""
 LONGEST_WAIT = 60.0
-"""The most that doubling leads to. A server that names its own wait with Retry-After is given it in full …"""
+"""The upper limit of this doubling. If a server asks for its own wait with Retry-After, it is granted in full …"""
 PATIENCE = 600.0
-"""… unless it is longer than this, seconds: then the run ends, and may be started anew when the server is ready."""
+"""… unless it is longer than this, seconds: then the run ends, and can be started again when the server is ready."""
 REFUSED = 64
-"""Requests that may be refused, none having been answered, before that is no longer put down to the questions; and
-requests that may fail one behind the other where others were answered before."""
+"""How many requests may be refused, if none was answered, before the questions are no longer to blame. Also how many
+may fail in a row if others were answered before."""
 FAILED = 8
-"""Requests that may fail, none having been answered, before that is no longer put down to the questions."""
+"""How many requests may fail, if none was answered, before the questions are no longer to blame."""
 
 
 def back_off(attempt: int, asked: float | None, *address: str | int) -> float:
-    """Return the seconds to wait before repeating: what the server asked for, else doubling with jitter of up to half.
+    """Return the seconds to wait before a retry: the server's wish, else a doubling wait with jitter of up to half.
 
     `attempt` counts from 0; the jitter is drawn from a generator at `address`.
     """
@@ -50,10 +51,10 @@ def back_off(attempt: int, asked: float | None, *address: str | int) -> float:
 
 
 class ApiClient:
-    """Requests to one model of one server. `meter` knows what they took."""
+    """Requests to one model of one server. `meter` counts their cost."""
 
     def __init__(self, options: ApiOptions, folder: Path) -> None:
-        """`folder` keeps the answers. Raises InputError where a key is missing or the folder cannot be made."""
+        """`folder` stores the answers. Raises InputError if a key is missing or the folder cannot be created."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -66,11 +67,12 @@ class ApiClient:
         self._pacer = Pacer(options.requests_per_minute)
         self._stopped = threading.Event()
         self._refused: dict[str, Lost] = {}
-        """What the server refused, by digest: it is not asked again before the next run."""
+        """Requests that the server refused, by digest: they are not sent again in this run."""
         self._replies: Counter[type[Usage]] = Counter()
-        """Replies so far of each kind, the cache's too, by which a question's own failure is told from that of all."""
+        """The number of replies of each kind, including cached ones. They tell a single question's failure from a
+        failure of all."""
         self._failing: set[str] = set()
-        """What failed since the server last answered, by digest."""
+        """Requests that failed since the server last answered, by digest."""
         self.meter = Meter(options.budget, options.prices)
         self._server = None if options.serve is None else VllmServer(options, folder / "vllm.log")
 
@@ -85,16 +87,16 @@ class ApiClient:
     ) -> list[R | Lost]:
         """Return one reply per request, in their order; `on_reply(done, reply)` follows each as it arrives.
 
-        Equal requests are sent once. A request that the server refuses, or that keeps failing though the server works,
-        is Lost: it has answered others before, in the cache too, or answers them now. In a `trial` each may be Lost.
-        Raises InputError for failures of all requests that will not pass; ApiError for those that did not pass, for an
-        account that is empty and for a budget that is spent. Whatever arrived by then is in the cache.
+        Equal requests are sent once. A request is Lost if the server refuses it, or if it keeps failing although the
+        server works: others were answered before (cached answers count) or are answered now. In a `trial`, all may be
+        Lost. Raises InputError for permanent failures of all requests; ApiError for temporary failures that did not
+        pass, for an empty account and for a spent budget. All replies so far are in the cache.
         """
         options = self._options
         digests = [digest_of(options.base_url, style, body, options.extra_headers) for body in bodies]
         unique = dict(zip(digests, bodies, strict=True))
         self._stopped.clear()
-        # What is known goes first: it says that the server works.
+        # Known replies come first: they show that the server works.
         replies = {digest: reply for digest in unique if (reply := self._known(digest, kind))}
         self._replies[kind] += sum(isinstance(reply, kind) for reply in replies.values())
         for done, reply in enumerate(replies.values(), 1):
@@ -109,7 +111,7 @@ class ApiClient:
                 for future in as_completed(futures):
                     try:
                         found = future.result()
-                    except CancelledError:  # the future that failed is still to come
+                    except CancelledError:  # the failed future follows
                         continue
                     for digest, reply in found.items():
                         replies[digest] = reply
@@ -124,23 +126,23 @@ class ApiClient:
                 self._stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 if self._server is not None:
-                    self._server.check()  # of a server that has ended it is known why
+                    self._server.check()  # for a server that has ended, the reason is known
                 raise
         return [replies[digest] for digest in digests]
 
     def close(self) -> None:
-        """End a server that was started."""
+        """End a server that LaDa started."""
         if self._server is not None:
             self._server.close()
 
     def take_notices(self) -> tuple[str, ...]:
-        """Return what the user should know of a server that was started, since this was last called."""
+        """Return notices for the user about a server that LaDa started, since the last call."""
         return () if self._server is None else self._server.take_notices()
 
     def _check_lost(self, kind: type[Usage], replies: Mapping[str, Usage | Lost], total: int) -> None:
-        """Raise InputError where the server refuses whatever it is asked, ApiError where it answers nothing.
+        """Raise InputError if the server refuses everything, ApiError if it answers nothing.
 
-        Neither is any question's fault.
+        No question is to blame for either.
         """
         lost = [reply for reply in replies.values() if isinstance(reply, Lost)]
         failed = [reply for reply in lost if reply.failed]
@@ -161,18 +163,18 @@ class ApiClient:
             )
 
     def _known(self, digest: str, kind: type[R]) -> R | Lost | None:
-        """Return what is known of a request without asking."""
+        """Return what is known about a request without sending it."""
         return self._cache.get(digest, kind) or self._refused.get(digest)
 
     def _work(self, send: Send, kind: type[R], style: Style, asked: Mapping[str, Body]) -> dict[str, R | Lost]:
-        """Ask; where that fails for good, stop the others before they send anything more."""
+        """Send requests; if one fails permanently, stop the others before they send more."""
         try:
-            # Another process may have asked meanwhile.
+            # Another process may have sent it meanwhile.
             found = {digest: reply for digest in asked if (reply := self._known(digest, kind))}
             rest = {digest: body for digest, body in asked.items() if digest not in found}
             if len(rest) > 1 and isinstance(replies := self._ask(send, kind, style, rest), list):
                 return found | dict(zip(rest, replies, strict=True))
-            for digest, body in rest.items():  # one of several may be what the server refuses, or lists are
+            for digest, body in rest.items():  # the server may refuse one of several, or lists in general
                 reply = self._ask(send, kind, style, {digest: body})
                 found[digest] = reply if isinstance(reply, Lost) else reply[0]
             return found
@@ -181,10 +183,10 @@ class ApiClient:
             raise
 
     def _ask(self, send: Send, kind: type[R], style: Style, asked: Mapping[str, Body]) -> list[R] | Lost:
-        """Return the replies to one request, whose prompts may be several."""
+        """Return the replies to one request, which may have several prompts."""
         body = as_one(list(asked.values()))
         digest = hashlib.sha256(" ".join(asked).encode()).hexdigest() if len(asked) > 1 else next(iter(asked))
-        # No tokenizer makes more tokens of a text than it has bytes; a server's own template adds a few.
+        # A text never has more tokens than bytes; a server's own template adds a few.
         size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
         most = Tokens(size, self._options.max_new_tokens * len(asked))
         content = json.dumps(body).encode()
@@ -221,7 +223,7 @@ class ApiClient:
             self._sleep(wait)
 
     def _outcome(self, response: Response | Fault, kind: type[R], count: int) -> list[R] | Lost | Fault:
-        """Return what a response comes to. Raises InputError or ApiError for a failure that will not pass."""
+        """Return the outcome of a response. Raises InputError or ApiError for a permanent failure."""
         if isinstance(response, Fault):
             return response
         status, text = response.status, response.text
@@ -273,13 +275,13 @@ class ApiClient:
         )
 
     def _sleep(self, seconds: float) -> None:
-        """Wait. Raises CancelledError where another request has failed for good."""
+        """Wait. Raises CancelledError if another request has failed permanently."""
         if self._stopped.wait(seconds) if seconds > 0 else self._stopped.is_set():
             raise CancelledError
 
 
 def _parsed(text: str) -> Any:
-    """Return the value that JSON stands for, or a stream of its parts; None for what is neither."""
+    """Return the value of a JSON text or of a stream of its parts; None if the text is neither."""
     if is_stream(text):
         return joined(text)
     try:
@@ -289,7 +291,7 @@ def _parsed(text: str) -> Any:
 
 
 def _spent(replies: Sequence[Usage], most: Tokens) -> Tokens:
-    """Return what the replies to a request took; where the server does not say, what they may have taken."""
+    """Return the tokens that the replies to a request took; if the server does not say, an upper bound."""
     read, written = ([getattr(each, name) for each in replies] for name in ("input_tokens", "output_tokens"))
     return Tokens(
         most.input if None in read else sum(read),

@@ -1,4 +1,4 @@
-"""What a server's refusal means: ask again, leave this question out, or stop."""
+"""The meaning of a server's refusal: retry, skip this question, or stop."""
 
 import json
 import math
@@ -13,35 +13,36 @@ from urllib.parse import urlsplit
 from lada.core.shown import in_one_line
 
 PASSING = frozenset({408, 409, 425, 429})
-"""Beside most of 5xx: status codes of failures that may pass."""
+"""Status codes of temporary failures, in addition to most of 5xx."""
 LASTING = frozenset({501, 505, 511})
-"""Status codes of 5xx that do not pass."""
+"""Status codes of 5xx for permanent failures."""
 ABOUT_A_REQUEST = frozenset({400, 403, 413, 422, 451, 500})
-"""Status codes by which a server may refuse one question and answer the next."""
+"""Status codes with which a server may refuse one question and answer the next."""
 SPENT = re.compile(
     r"insufficient_quota|insufficient[_ ](balance|funds|credits?)|billing_(hard_limit_reached|not_active)|"
     r"exceeded_current_quota|credit balance is too low|out of credits|payment_required",
     re.IGNORECASE,
 )
-"""What servers say where an account has nothing left. `You exceeded your current quota` is not among it: some say so
-where a minute's is spent."""
+"""What servers say if an account is empty. `You exceeded your current quota` is not included: some servers say this
+when only a minute's quota is spent."""
 ABOUT_THE_QUESTION = re.compile(
     r"content[_ ]?(policy|filter|management)|responsible_?ai|moderation|flagged|safety|invalid_prompt|"
     r"context[_ ](length|size|window)|exceed_context|string_above_max|too (long|large|many tokens)",
     re.IGNORECASE,
 )
-"""What servers say where the question is the reason: its content, or its length."""
+"""What servers say if the question is the reason: its content, or its length."""
 THE_QUESTION = frozenset({"", "messages", "prompt", "input", "input_tokens", "content"})
-"""What servers call the part of a request that holds the question; empty where they name no part."""
+"""Servers' names for the part of a request that holds the question; empty if they name no part."""
 SHOWN = 300
-"""Characters of a server's words that are shown."""
+"""How many characters of a server's message are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A failure that may pass. `wait` is what the server asks for, seconds; `paid`: it may have answered even so.
+    """A temporary failure. `wait` is the wait that the server asks for, seconds. `paid`: the request may have been
+    charged.
 
-    `busy`: the server refuses whoever asks, so that no question is its reason.
+    `busy`: the server refuses everyone, so no question is the reason.
     """
 
     what: str
@@ -52,9 +53,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A question that gets no answer, and why.
+    """A question without an answer, and the reason.
 
-    `sure`: the server says that the question is the reason. `failed`: it did not answer, however often it was asked.
+    `sure`: the server says that the question is the reason. `failed`: it did not answer after all retries.
     """
 
     why: str
@@ -64,7 +65,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A failure of all questions. `spent`: the account has nothing left, else `check` says what to look at."""
+    """A failure of all questions. `spent`: the account is empty; otherwise `check` names what to check."""
 
     what: str
     check: str = ""
@@ -74,9 +75,10 @@ class Stop:
 def read_failure(
     status: int, headers: Mapping[str, str], text: str, *, now: float, variable: str | None
 ) -> Fault | Lost | Stop:
-    """Return what a response without an answer means. `now` is Unix time, `variable` that of the key.
+    """Return the meaning of a response without an answer. `now` is Unix time, `variable` the key's environment
+    variable.
 
-    `text` is shown as it is, so it must hold no secret.
+    `text` is shown unchanged, so it must not contain a secret.
     """
     error = _error(text)
     code = f"{error.get('code')} {error.get('type')}"
@@ -95,7 +97,7 @@ def read_failure(
 
 
 def _check(status: int, headers: Mapping[str, str], variable: str | None) -> str:
-    """Return what to check where a server refuses every request."""
+    """Return what to check if a server refuses every request."""
     match status:
         case 401 | 403:
             mine = f"the key in the environment variable {variable}, and its permissions"
@@ -111,7 +113,7 @@ def _check(status: int, headers: Mapping[str, str], variable: str | None) -> str
 
 
 def _place(location: str) -> str:
-    """Return an address without user, password and query, which may be secrets."""
+    """Return an address without user, password and query, since these may be secrets."""
     try:
         url = urlsplit(location)
         return in_one_line(f"{url.scheme}://{url.hostname}{url.path}" if url.hostname else url.path)
@@ -126,7 +128,7 @@ OPTIONS = (
 
 
 def words(text: str) -> str:
-    """Return what a server says, for people: an error's message, a web page's title, or the text's beginning."""
+    """Return a server's message for users: an error's message, a web page's title, or the beginning of the text."""
     message = _error(text).get("message")
     if not isinstance(message, str):
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
@@ -140,7 +142,7 @@ def is_page(text: str) -> bool:
 
 
 def _error(text: str) -> Mapping[str, Any]:
-    """Return the error in a server's JSON, by the names that OpenAI gives its parts; {} where there is none."""
+    """Return the error in a server's JSON, with OpenAI's names for its parts; {} if there is none."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
@@ -154,9 +156,9 @@ def _error(text: str) -> Mapping[str, Any]:
 
 
 def wait_of(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how long a server asks to wait, seconds from `now` (Unix time), at least 0; None where it says nothing.
+    """Return how long a server asks to wait, seconds from `now` (Unix time), at least 0; None if it does not say.
 
-    `retry-after-ms` is what OpenAI's and Azure's servers are exact with; `Retry-After` is seconds or an HTTP date.
+    OpenAI's and Azure's servers give the exact wait in `retry-after-ms`; `Retry-After` is seconds or an HTTP date.
     """
     exact = _seconds(headers.get("retry-after-ms"))
     if exact is not None:

@@ -19,19 +19,20 @@ from lada.models.tokenizing import tokenize_text
 
 OnScored = Callable[[int, Scored | Lost], None]
 TRIED = 16
-"""Tokens of an answer by which it is tried out whether a server scores right."""
+"""How many tokens of an answer are used to test whether a server scores correctly."""
 TOLERANCE = 0.15
-"""Nats per token by which its scores may differ from what it said when it wrote them: other kernels, other batches.
-Scores of a neighbouring token, as of llama-cpp-python 0.3.36, are off by more where a sampled answer has surprises."""
+"""Nats per token by which its scores may differ from its log-probs at generation, due to other kernels or batches.
+Scores that belong to the neighbouring token, as in llama-cpp-python 0.3.36, differ more if a sampled answer has
+surprising tokens."""
 ENDLESS = 2**31
-"""Tokens of the context, as far as is known here: the server refuses what is too long for it."""
+"""The context, tokens; in fact unknown, since the server itself refuses texts that are too long."""
 
 
 class ApiJudge:
-    """Scores texts of a model whose tokenizer is at hand, or else as far as the server's own tokens can be traced."""
+    """Scores texts with the model's tokenizer or, without it, as far as the server's own tokens can be traced."""
 
     def __init__(self, options: ApiOptions, client: ApiClient) -> None:
-        """Raise InputError for a tokenizer that cannot be loaded or has no chat template where one is needed."""
+        """Raise InputError if the tokenizer cannot be loaded, or lacks a chat template that is needed."""
         self._options, self._client = options, client
         self._encoder = None if options.tokenizer is None else make_encoder(options, options.tokenizer)
         self._vocabulary: Vocabulary | None = None
@@ -41,10 +42,10 @@ class ApiJudge:
         self.notices: tuple[str, ...] = ()
 
     def judge(self, pairs: Sequence[tuple[str, str]], on_reply: OnScored) -> list[Likelihood]:
-        """Return likelihoods of (question, path) pairs; NaN and no tokens where the server cannot say.
+        """Return likelihoods of (question, path) pairs; NaN and no tokens if the server cannot score one.
 
-        With a tokenizer, end-of-sequence counts as part of the path. Raises InputError for a server that does not
-        score prompts, or scores them wrongly.
+        With a tokenizer, end-of-sequence counts as part of the path. Raises InputError if the server does not score
+        prompts, or scores them incorrectly.
         """
         return [
             _likelihood(log_probs, len(text.encode()))
@@ -69,7 +70,7 @@ class ApiJudge:
     def _by_token(
         self, encoder: Encoder, pairs: Sequence[tuple[str, str]], k: int, on_reply: OnScored
     ) -> list[tuple[list[Mapping[int, float]] | None, Encoded]]:
-        """Return for each pair the log-probs at each token of the path, and the pair in tokens."""
+        """Return for each pair the log-probs at each token of the path, and the pair as tokens."""
         rows = [encoder.pair(question, text) for question, text in pairs]
         replies = self._ask([[*row.prompt, *row.completion] for row in rows], k, on_reply)
         return [
@@ -78,9 +79,9 @@ class ApiJudge:
         ]
 
     def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, on_reply: OnScored) -> list[TokenScores | None]:
-        """Return the scores of (question, path) pairs, with `top_log_probs` tokens per position at most.
+        """Return the scores of (question, path) pairs, with at most `top_log_probs` tokens per position.
 
-        None for what the server cannot say. Raises InputError as `judge` does.
+        None for a pair that the server cannot score. Raises InputError as `judge` does.
         """
         assert self._encoder is not None
         k, size = min(k, self._options.top_log_probs), len(self.vocabulary().tokens)
@@ -93,9 +94,9 @@ class ApiJudge:
         return result
 
     def _try_out(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Raise InputError where the server scores an answer of its own otherwise than it did when it wrote it.
+        """Raise InputError if the server's score of its own answer differs from its log-probs at generation.
 
-        Where that cannot be compared, as where it says no log-probs of what it writes, a notice says so.
+        If they cannot be compared, for example without log-probs at generation, a notice says so.
         """
         if self._tried or not pairs:
             return
@@ -150,7 +151,7 @@ class ApiJudge:
             if isinstance(reply, Scored):
                 self._scores |= bool(reply.log_probs)
                 unscored += 1
-            # That one text is not scored may be its own fault.
+            # If a single text is not scored, the text itself may be the reason.
             if not self._scores and not trial and unscored >= min(FAILED, len(set(map(str, prompts)))):
                 raise InputError(
                     f"model.api.scores: {options.base_url} does not score prompts by {options.scores} for model "
@@ -158,7 +159,7 @@ class ApiJudge:
                 )
             on_reply(done, reply)
 
-        # One token is what servers write at least, though nobody wants it.
+        # Servers write at least one token, although none is needed.
         bodies: list[dict[str, Any]] = [
             {**options.extra_body, "model": options.model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, **how}
             for prompt in prompts
@@ -167,13 +168,13 @@ class ApiJudge:
 
 
 def make_encoder(options: ApiOptions, tokenizer: str) -> Encoder:
-    """Return what turns questions and paths into the tokens of the model behind an API.
+    """Return the encoder that turns questions and paths into tokens of the model behind an API.
 
-    Raises InputError for a tokenizer that cannot be loaded, or has no chat template for style `chat`.
+    Raises InputError if the tokenizer cannot be loaded, or has no chat template for style `chat`.
     """
     loaded = load_tokenizer(tokenizer)
     if options.style == "completions":
-        loaded.chat_template = None  # questions are asked as plain texts, and so they are scored
+        loaded.chat_template = None  # questions are asked, and so scored, as plain texts
     elif not loaded.chat_template:
         raise InputError(
             f"model.api.tokenizer: {tokenizer!r} has no chat template, by which style 'chat' is scored; expected one "
@@ -183,7 +184,7 @@ def make_encoder(options: ApiOptions, tokenizer: str) -> Encoder:
 
 
 def _nobody(done: int, reply: Usage | Lost) -> None:
-    """Tell nobody of a reply."""
+    """Ignore a reply."""
 
 
 def _likelihood(log_probs: Sequence[float] | None, size: int) -> Likelihood:

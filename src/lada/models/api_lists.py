@@ -1,4 +1,4 @@
-"""Several prompts in one request, for servers that take lists of them, and what they answer told apart again."""
+"""Sends several prompts in one request, for servers that accept lists, and separates their answers."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ Body = dict[str, Any]
 
 
 def grouped(asked: Mapping[str, Body], most: int) -> Iterator[dict[str, Body]]:
-    """Yield requests, by digest, in groups of at most `most` that differ in their prompts alone."""
+    """Yield requests, by digest, in groups of at most `most` that differ only in their prompts."""
     groups: dict[str, dict[str, Body]] = {}
     for digest, body in asked.items():
         kind = type(body["prompt"]).__name__ if most > 1 and "prompt" in body else digest
@@ -21,16 +21,17 @@ def grouped(asked: Mapping[str, Body], most: int) -> Iterator[dict[str, Body]]:
 
 
 def as_one(bodies: Sequence[Body]) -> Body:
-    """Return one request for all; of several, vLLM is asked for token ids too, which tell how long each one is."""
+    """Return one request for all; for several prompts, it also asks vLLM for token ids, which give each prompt's
+    length."""
     if len(bodies) == 1:
         return bodies[0]
     return {**bodies[0], "prompt": [body["prompt"] for body in bodies], "return_token_ids": True}
 
 
 def apart(data: Any, count: int) -> list[Any]:
-    """Return a server's JSON as if each of `count` prompts had been asked for by itself.
+    """Return a server's JSON split as if each of `count` prompts had been sent separately.
 
-    Raises ValueError, KeyError, TypeError or AttributeError where it has not that many choices.
+    Raises ValueError, KeyError, TypeError or AttributeError if it does not have that many choices.
     """
     if count == 1:
         return [data]
@@ -49,7 +50,8 @@ def apart(data: Any, count: int) -> list[Any]:
 
 
 def _shares(ids: Sequence[Any], data: Mapping[str, Any], name: str) -> list[int | None]:
-    """Return the tokens of each prompt: as many as it has ids, or else an even share of them all, None where unsaid."""
+    """Return the number of tokens of each prompt: the number of its ids, or else an even share of the total; None if
+    unknown."""
     if all(isinstance(each, list) for each in ids):
         return [len(each) for each in ids]
     usage = data.get("usage")

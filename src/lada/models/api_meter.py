@@ -1,4 +1,4 @@
-"""Counts what an API was asked for, and decides when it may be asked for more."""
+"""Counts the requests to an API, and decides when the next may be sent."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from lada.models.api_options import Budget, Prices
 
 
 class ApiError(LadaError):
-    """An API does not answer, or the budget is spent. Answers so far are in the cache."""
+    """The API does not answer, or the budget is spent. Answers so far are in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Tokens:
         return Tokens(self.input - other.input, self.output - other.output)
 
     def cost(self, prices: Prices | None) -> float:
-        """Return what they cost; 0 without prices."""
+        """Return their cost; 0 without prices."""
         return (self.input * prices.input + self.output * prices.output) / 1e6 if prices else 0.0
 
 
 class Meter:
-    """Counts requests and tokens of several threads, and keeps them within the budget."""
+    """Counts requests and tokens across threads, and keeps them within the budget."""
 
     def __init__(self, budget: Budget, prices: Prices | None) -> None:
         self._budget, self._prices = budget, prices
@@ -44,9 +44,10 @@ class Meter:
         self.spent = Tokens()
 
     def reserve(self, most: Tokens) -> None:
-        """Count a request that takes at most so many tokens; waits where others under way may leave room for it.
+        """Reserve budget for a request of at most that many tokens; waits if pending requests may still leave room for
+        it.
 
-        Raises ApiError, before anything is sent, where the budget has no room.
+        Raises ApiError, before anything is sent, if the budget has no room.
         """
         with self._changed:
             while fault := self._lacks(most):
@@ -58,7 +59,7 @@ class Meter:
             self._held += most
 
     def settle(self, most: Tokens, spent: Tokens) -> None:
-        """Put what a request has taken in the place of what was reserved for it."""
+        """Replace a request's reservation by its real cost."""
         with self._changed:
             self._under_way -= 1
             self._held -= most
@@ -66,7 +67,7 @@ class Meter:
             self._changed.notify_all()
 
     def _lacks(self, most: Tokens) -> str:
-        """Return the limit that another request could pass, as `name: value`; empty where there is none."""
+        """Return the limit that another request could exceed, as `name: value`; empty if none."""
         budget, then = self._budget, self.spent + self._held + most
         limits = (
             ("requests", budget.requests, self.requests + 1),
@@ -91,7 +92,7 @@ class Pacer:
         self._lock = threading.Lock()
 
     def delay(self) -> float:
-        """Take the next place in the queue and return the seconds until it is its turn."""
+        """Take the next place in the queue and return the seconds until its turn."""
         with self._lock:
             now = self._clock()
             start = max(now, self._next)

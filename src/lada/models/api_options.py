@@ -160,7 +160,7 @@ class ApiOptions(Options):
     @classmethod
     def _address(cls, value: str) -> str:
         if not (PLAIN.fullmatch(value) or _is_sound(value)):
-            # The value is not repeated: somebody may have put a key into it.
+            # The message does not repeat the value, which may contain a key.
             raise ValueError("expected http(s)://host/path without user, password or query, often ending in /v1")
         return value.rstrip("/")
 
@@ -269,7 +269,7 @@ def _is_sound(address: str) -> bool:
 
 def _variable_name(value: str, example: str) -> str:
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
-        # Not repeated: somebody may have put the key itself there.
+        # Not repeated, since it may be the key itself.
         raise ValueError(f"expected the name of an environment variable, such as {example}, not the key itself")
     return value
 

@@ -1,4 +1,4 @@
-"""What a server answers to one request, in the chat or the completions style."""
+"""A server's reply to one request, in the chat or the completions style."""
 
 import math
 import re
@@ -10,21 +10,21 @@ from pydantic import BaseModel, ConfigDict
 from lada.core.shown import in_one_line
 
 NOT_SAID = -9999.0
-"""What OpenAI's servers write for the log-prob of a token that is not among the likeliest."""
+"""The log-prob that OpenAI's servers report for a token that is not among the likeliest."""
 CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
-"""Finish reasons of answers that would go on."""
+"""Finish reasons of answers that would continue."""
 WHOLE = frozenset(
     {"", "stop", "stop_sequence", "eos", "eos_token", "eos_token_id", "end_turn", "complete", "completed", "finished"}
 )
-"""Finish reasons of answers that ended by themselves; the empty one is that of servers that say none."""
+"""Finish reasons of answers that ended by themselves; the empty one is for servers that give none."""
 NO_CHOICES = "no choices"
-"""What stands in the place of a finish reason where a server gives no answer at all, as some do behind a filter."""
+"""The finish reason for a server that gives no answer at all, as some do after filtering."""
 FAILED = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
 """Finish reasons of answers that a fault of the server ended."""
 
 
 class Usage(BaseModel):
-    """How many tokens a request took; None where the server does not say."""
+    """How many tokens a request took; None if the server does not say."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -33,9 +33,10 @@ class Usage(BaseModel):
 
     @classmethod
     def read(cls, data: Any, clear: Callable[[str], str]) -> Self:
-        """Return what a server's JSON says, texts without what `clear` takes out (a key that was written in escapes).
+        """Return the reply in a server's JSON; `clear` removes secrets from its texts (such as a key written with
+        escapes).
 
-        Raises ValueError, KeyError, IndexError, TypeError or AttributeError where that is no whole reply.
+        Raises ValueError, KeyError, IndexError, TypeError or AttributeError if it is not a complete reply.
         """
         raise NotImplementedError
 
@@ -45,26 +46,26 @@ class Reply(Usage):
 
     text: str
     log_probs: tuple[float | None, ...] | None
-    """Of the text's tokens, nats (<= 0), None for a token of which the server does not say it; None where it says none
-    at all."""
+    """The log-probs of the text's tokens, nats (<= 0). None for a token without one; None instead of the list if the
+    server gives none at all."""
     finish: str = ""
-    """The server's word for how the answer ended, in lower case; `refusal` where the model said that it refuses."""
+    """The server's finish reason, in lower case; `refusal` if the model itself refused."""
     model: str = ""
-    """Which model the server says has answered."""
+    """The model that answered, according to the server."""
 
     @property
     def cut(self) -> bool:
-        """Return whether it would go on."""
+        """Return whether the answer would continue."""
         return self.finish in CUT
 
     @property
     def refused(self) -> bool:
-        """Return whether it is no answer: empty, or ended by a filter, a refusal or a call of a tool."""
+        """Return whether there is no answer: it is empty, or ended by a filter, a refusal or a tool call."""
         return not self.text.strip() or self.finish not in CUT | WHOLE
 
     @property
     def why(self) -> str:
-        """Return how it ended, in words."""
+        """Return in words how the answer ended."""
         if self.cut:
             return "cut at max_new_tokens" + ("" if self.text.strip() else ", all of them spent on reasoning")
         if self.finish == NO_CHOICES:
@@ -83,14 +84,14 @@ class Reply(Usage):
         said = choice if message is None else message
         if message is None and not finish and "text" not in choice:
             raise KeyError("text")
-        # Some servers leave it away where all tokens went into reasoning.
+        # Some servers omit it if all tokens went into reasoning.
         text, refused = _text(said.get("text" if message is None else "content"))
         if finish in FAILED or choice.get("error"):
             raise ValueError(f"finish_reason {finish!r}")
         if refused or (message and message.get("refusal")):
             finish = "refusal"
         return cls(
-            text=clear(text).encode("utf-8", "replace").decode(),  # JSON may hold halves of characters
+            text=clear(text).encode("utf-8", "replace").decode(),  # JSON may hold incomplete surrogate pairs
             log_probs=_log_probs(choice.get("logprobs") or {}),
             finish=_name(clear(finish)),
             model=_name(clear(str(data.get("model") or ""))),
@@ -99,9 +100,9 @@ class Reply(Usage):
 
 
 def first_choice(data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the first of the choices by their `index`, or else by place; None where a server gives an empty list.
+    """Return the first choice by `index`, or else by place; None if the server gives an empty list.
 
-    Raises KeyError or TypeError where there is no list.
+    Raises KeyError or TypeError if there is no list.
     """
     choices = data["choices"]
     if not isinstance(choices, list):
@@ -110,7 +111,7 @@ def first_choice(data: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def used(data: Mapping[str, Any]) -> dict[str, int | None]:
-    """Return the fields of Usage in a server's JSON; what is no count is not said."""
+    """Return the fields of Usage in a server's JSON; values that are not counts are None."""
     usage = data.get("usage")
     told = usage if isinstance(usage, dict) else {}
 
@@ -122,7 +123,7 @@ def used(data: Mapping[str, Any]) -> dict[str, int | None]:
 
 
 def log_prob(value: Any) -> float | None:
-    """Return a log-prob, at most 0 whatever rounding did; None for what is no log-prob: missing, infinite, NOT_SAID."""
+    """Return a log-prob, at most 0 despite rounding; None for a missing or infinite one, or for NOT_SAID."""
     number = math.nan if value is None else float(value)
     return min(0.0, number) if math.isfinite(number) and number > NOT_SAID else None
 
@@ -130,7 +131,7 @@ def log_prob(value: Any) -> float | None:
 def _text(content: Any) -> tuple[str, bool]:
     """Return the text of a message's content, which may be in parts, and whether one of them is a refusal.
 
-    Parts of other kinds, such as thoughts, are passed over.
+    Parts of other kinds, such as thoughts, are ignored.
     """
     if content is None or isinstance(content, str):
         return content or "", False
@@ -149,11 +150,11 @@ def _log_probs(told: Mapping[str, Any]) -> tuple[float | None, ...] | None:
 
 
 def _name(text: str) -> str:
-    """Return a server's name of something as it can be shown and kept."""
+    """Return a name from a server in a form that can be shown and stored."""
     return in_one_line(text[:100])
 
 
 def alike(asked: str, answered: str) -> bool:
-    """Return whether a server's name of a model may be that of the model asked for: `big` and `org/big-2025-04-14`."""
+    """Return whether a server's name may mean the requested model, such as `big` and `org/big-2025-04-14`."""
     a, b = (re.sub(r"[^a-z0-9]", "", name.lower().rpartition("/")[2]) for name in (asked, answered))
     return a in b or b in a

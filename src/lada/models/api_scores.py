@@ -1,4 +1,4 @@
-"""What a server makes of given texts: the log-probs of a prompt's tokens, as vLLM and older completions tell them."""
+"""A server's scores of given texts: the log-probs of a prompt's tokens, as vLLM and older completions report them."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,17 +11,17 @@ from lada.core.terms import SparseLogProbs
 from lada.models.api_reply import Usage, first_choice, log_prob, used
 
 UNREADABLE = "\ufffd"
-"""What servers write in the place of bytes that are no whole character."""
+"""The text that servers write for bytes that are not a complete character."""
 BYTES = re.compile(r"bytes:((?:\\x[0-9a-f]{2})+)", re.IGNORECASE)
-"""How OpenAI's completions write them."""
+"""The notation of such bytes in OpenAI's completions."""
 
 
 class Scored(Usage):
-    """The tokens of a prompt, and behind it perhaps some that a server wrote.
+    """The tokens of a prompt, possibly followed by tokens that a server wrote.
 
-    `texts` are theirs as far as the server can say; `log_probs` has one row per token, its own log-prob first and
-    behind it those of the likeliest, nats, None for what is not said; `ids` has as many, or is empty where the server
-    tells no ids. All three are empty for a server that does not score.
+    `texts` are the tokens' texts, as far as the server gives them. `log_probs` has one row per token, nats: its own
+    log-prob, then those of the likeliest tokens; None if unknown. `ids` has as many entries, or is empty if the server
+    gives no ids. All three are empty if the server does not score.
     """
 
     texts: tuple[str, ...]
@@ -46,11 +46,12 @@ class Scored(Usage):
         return cls(texts=tuple(clear(text) for text in texts), ids=ids, log_probs=log_probs, **usage)
 
     def of_text(self, before: str, text: str) -> list[float] | None:
-        """Return the log-probs of the tokens of `text` in the prompt `before + text`; None where that cannot be told.
+        """Return the log-probs of the tokens of `text` in the prompt `before + text`; None if they cannot be
+        determined.
 
-        As where one token is of both, or where the server says nothing of a token.
+        This happens if a token overlaps both texts, or if the server gives nothing for a token.
         """
-        # Some servers list the tokens that they wrote behind the prompt's, some do not.
+        # Some servers list the tokens that they wrote after the prompt's; others do not.
         ends = {len(self.texts), len(self.texts) - (0 if self.ids else self.output_tokens or 0)}
         firsts = {end: first_of(self.texts[:end], before.encode(), text.encode()) for end in ends if end >= 0}
         found = [slice(first, end) for end, first in firsts.items() if first is not None]
@@ -60,9 +61,9 @@ class Scored(Usage):
         return None if None in inside else [value for value in inside if value is not None]
 
     def of_tokens(self, prompt: Sequence[int], completion: Sequence[int]) -> list[Mapping[int, float]] | None:
-        """Return for each token of `completion` behind `prompt` the log-probs of it and of others, by id.
+        """Return, for each token of `completion` after `prompt`, its log-prob and those of other tokens, by id.
 
-        None where the server scored other tokens, or says nothing of one.
+        None if the server scored other tokens, or gives nothing for one.
         """
         if len(self.ids) != len(prompt) + len(completion):
             return None
@@ -76,9 +77,9 @@ class Scored(Usage):
 
 
 def likeliest(rows: Sequence[Mapping[int, float]], tokens: np.ndarray, k: int, size: int) -> SparseLogProbs | None:
-    """Return the k likeliest tokens of each row, the text's own (`tokens`) among them; None where a row has fewer.
+    """Return the k likeliest tokens of each row, including the text's own (`tokens`); None if a row has fewer.
 
-    Only ids below `size`, those of the tokenizer's tokens, are named.
+    Only ids below `size`, those of the tokenizer's tokens, are returned.
     """
     ids, log_probs = np.zeros((len(rows), k), np.int32), np.zeros((len(rows), k), np.float32)
     for place, (row, own) in enumerate(zip(rows, tokens.tolist(), strict=True)):
@@ -91,11 +92,11 @@ def likeliest(rows: Sequence[Mapping[int, float]], tokens: np.ndarray, k: int, s
 
 
 def first_of(texts: Sequence[str], before: bytes, text: bytes) -> int | None:
-    """Return with which of the tokens of `before + text` the text begins; None where that cannot be told for sure.
+    """Return the position of the token of `before + text` with which `text` begins; None if that is not certain.
 
-    It is told from the end, since in front there may be special tokens and spaces that are not in `before`. A token
-    that ends or begins within a character says its other bytes alone: what is between such tokens and the next one that
-    says some is theirs, and none of it is ASCII.
+    The search starts at the end, since there may be special tokens and spaces in front that are not in `before`. A
+    token that ends or begins within a character reports only its other bytes. The bytes between such tokens and the
+    next one that reports some belong to them, and none of these is ASCII.
     """
     whole, size = before + text, len(before)
     at, unread = len(whole), False
@@ -119,7 +120,7 @@ def first_of(texts: Sequence[str], before: bytes, text: bytes) -> int | None:
 
 
 def _pieces(text: str) -> list[bytes | None]:
-    """Return the bytes of a token's text in pieces, None for each that it does not say."""
+    """Return the bytes of a token's text in pieces, None for each unknown piece."""
     if match := BYTES.fullmatch(text):
         return [bytes.fromhex(match[1].replace("\\x", ""))]
     pieces = re.split(f"({UNREADABLE}+)", text)

@@ -1,4 +1,4 @@
-"""Reads replies that come as a stream of events, which some servers send though nobody asked for one."""
+"""Reads replies that arrive as a stream of events, which some servers send unasked."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 EVENTS = re.compile(r"\s*(data|event|id|retry)?:")
-"""How a stream of events begins, which no JSON does."""
+"""The beginning of a stream of events; no JSON text begins so."""
 
 
 def is_stream(text: str) -> bool:
@@ -15,9 +15,9 @@ def is_stream(text: str) -> bool:
 
 
 def joined(text: str) -> dict[str, Any] | None:
-    """Return a stream of parts of a reply as the reply; None for one that is cut off, and for other streams.
+    """Return a stream of parts of a reply as one reply; None for a truncated stream and for other streams.
 
-    An error in it stands for all of it.
+    If the stream contains an error, only the error is returned.
     """
     lines = [line.removeprefix("data:").strip() for line in re.split("[\\r\\n]+", text) if line.startswith("data:")]
     whole: dict[str, Any] = {}
@@ -36,7 +36,7 @@ def joined(text: str) -> dict[str, Any] | None:
 
 
 def _add(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Add a part of a choice, of a message or of log-probs: texts and lists grow, the last of other values stays."""
+    """Add a part of a choice, of a message or of log-probs: texts and lists are appended, other values replaced."""
     for key, value in part.items():
         name = "message" if key == "delta" else key
         before = whole.get(name)
@@ -51,4 +51,4 @@ def _add(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
 
 
 GROWING = frozenset({"content", "text", "refusal", "reasoning_content", "tokens", "token_logprobs"})
-"""Names of what comes in pieces."""
+"""Names of the values that arrive in pieces."""

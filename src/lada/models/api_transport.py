@@ -1,7 +1,7 @@
-"""Sends one request at a time: how long it may take, how much may come back, and what no one may read in it.
+"""Sends one request at a time, limits its duration and the size of its response, and removes secrets.
 
-Secrets are read from the environment when a transport is made and go into a request's headers and nowhere else. What a
-server says is cleared of them before anybody reads it.
+Secrets are read from the environment when a transport is created, and go only into a request's headers. They are
+removed from a server's response before anyone reads it.
 """
 
 import json
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     import httpx
 
 SECRET = 12
-"""Characters that a key has at least. What is shorter is a word such as EMPTY for servers that want none, and may well
-stand in an answer."""
+"""The minimum number of characters of a key. A shorter value is a word such as EMPTY, for servers that want no key, and
+may well occur in an answer."""
 LARGEST = 2**26
-"""Bytes of a response that are read. Log-probs of 20 tokens at each of 20,000 positions have half as many."""
+"""The most bytes of a response that are read. Log-probs of 20 tokens at each of 20,000 positions take half of this."""
 
 
 @cache
 def _trusted() -> "SSLContext":
-    """Return the certificates that are trusted, read once in a process: to read them takes tens of milliseconds."""
+    """Return the trusted certificates, which are read once per process: this takes tens of milliseconds."""
     import httpx
 
     return httpx.create_ssl_context()
@@ -38,7 +38,7 @@ def _trusted() -> "SSLContext":
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a server sent, headers by name in lower case."""
+    """A server's response; the names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,13 +46,13 @@ class Response:
 
 
 Send = Callable[[str, bytes, str], Response | Fault]
-"""Sends a body, JSON, to a path below base_url, under a name by which a server may know it if it comes again."""
+"""Sends a JSON body to a path below base_url, with a name by which the server can recognise a repeated request."""
 
 
 def read_secrets(options: ApiOptions) -> dict[str, str]:
     """Return the headers with secrets, the key's among them.
 
-    Raises InputError, without the secret, where there is none or it cannot be one.
+    Raises InputError, which does not contain the secret, if it is missing or invalid.
     """
     asked = {name: ("secret_headers", variable) for name, variable in options.secret_headers.items()}
     if options.key_variable is not None:
@@ -95,11 +95,12 @@ class Transport:
 
     @contextmanager
     def connected(self) -> Iterator[Send]:
-        """Give what sends a request and returns the response, from any thread; redirects are not followed.
+        """Yield a function that sends a request and returns the response, from any thread; it does not follow
+        redirects.
 
-        Connections are an event loop's, since there alone a whole request can be given a time.
+        Connections run in an event loop, since only there a whole request can have a time limit.
         """
-        import httpx  # here, since a dry run has none to connect to
+        import httpx  # here, since a dry run connects to no server
         from anyio.from_thread import start_blocking_portal
 
         headers = {**self._options.extra_headers, **self._headers, "Content-Type": "application/json"}
@@ -124,7 +125,7 @@ class Transport:
                             return Fault(f"a response of more than {LARGEST:,} bytes", paid=True)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return Fault(self.clear(f"no connection: {error}"), busy=True)
-        except httpx.RequestError as error:  # silence, or a connection that broke: what was asked may be charged
+        except httpx.RequestError as error:  # silence or a broken connection: the request may be charged
             return Fault(f"{type(error).__name__} (timeout: {options.timeout} s)", paid=True)
         except TimeoutError:
             return Fault(f"no whole answer within time_limit: {options.time_limit} s", paid=True)
@@ -134,12 +135,12 @@ class Transport:
 
 
 def decoded(content: bytes, charset: str | None) -> str:
-    """Return a response as text, in the charset that its header names if there is one of that name, without a mark.
+    """Return a response as text without a byte order mark, in the charset of its header if that is known.
 
-    The encodings of JSON are told by its first bytes.
+    The encoding of JSON is recognised by its first bytes.
     """
     try:
         text = content.decode(charset or json.detect_encoding(content), "replace")
-    except (LookupError, ValueError):  # also for codecs that make no text
+    except (LookupError, ValueError):  # also for codecs that do not produce text
         text = content.decode("utf-8", "replace")
     return text.removeprefix("\ufeff")

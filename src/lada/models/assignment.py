@@ -1,4 +1,4 @@
-"""A study as bytes: what another process needs to do its share of it, without pickles."""
+"""A study as bytes, without pickles: everything that another process needs for its share of it."""
 
 import json
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from lada.models.base import Course, Study
 from lada.models.objective import Objective
 
 TOLD, STATE = "told", "state."
-"""The name under which all that is no array stands, as JSON, and what the names of the objective's state begin with."""
+"""The name of the entry, as JSON, for everything that is not an array, and the prefix of the objective's state."""
 ARRAYS = {"soft": SparseLogProbs, "chunks": ChunkLogProbs}
-"""The parts of a lesson that are made of arrays."""
+"""The parts of a lesson that consist of arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Assignment:
     course: Course = field(default_factory=Course)
 
     def to_bytes(self) -> bytes:
-        """Return what `read` takes. Raises InputError for an objective that no other process could build."""
+        """Return the bytes for `read`. Raises InputError for an objective that another process could not build."""
         plain = [field.name for field in fields(Lesson) if field.name not in ARRAYS]
         arrays = {
             f"{number}.{part}.{field.name}": np.ascontiguousarray(getattr(value, field.name))
@@ -56,7 +56,7 @@ class Assignment:
 
     @classmethod
     def read(cls, data: bytes) -> "Assignment":
-        """Return what `to_bytes` was called on."""
+        """Return the assignment that `to_bytes` was called on."""
         arrays = read_arrays(data)
         told = json.loads(arrays.pop(TOLD).tobytes())
 

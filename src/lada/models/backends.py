@@ -1,4 +1,4 @@
-"""What writes answers: the project's own loop in batches, transformers' continuous batching, or vLLM."""
+"""The backends that write answers: the project's own batch loop, transformers' continuous batching, and vLLM."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lada.models.options import Generation, ModelOptions
 from lada.models.placement import check_backend
 
 Backend = Callable[[Any, Sequence[GenerationRequest], SamplingParams], Iterator[dict[int, Continuation]]]
-"""Called as `backend(model, streams, params)`: yields what was written, by the index of its stream.
+"""Called as `backend(model, streams, params)`; yields the written text of each stream, by its index.
 
-Ids may go on behind what ends an answer. Within inference mode.
+Ids may continue after the end of an answer. Runs within inference mode.
 """
 
 
@@ -29,13 +29,13 @@ def write(
     company: Company,
     on_done: Callable[[int, int], None],
 ) -> list[tuple[Written, Encoded, Likelihood | None]]:
-    """Return what was written for each stream, as a row to judge, and its likelihood where writing it has told.
+    """Return the text written for each stream, as a row to judge, and its likelihood if generation gave it.
 
-    `on_done(streams, tokens)` is given how many are done and what they took.
+    `on_done(streams, tokens)` receives how many streams are done and how many tokens they took.
 
-    Greedy texts are the same with every backend but for rounding. Sampled ones repeat with the same backend, streams
-    and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch
-    size change it but by rounding. Rounding repeats on one kind of CPU.
+    Greedy texts are the same with every backend, except for rounding. Sampled texts are reproducible with the same
+    backend, streams and batch size. With `batch`, each is drawn from its own address only, so neighbours and batch size
+    change it only by rounding. Rounding is reproducible on one kind of CPU.
     """
     params = SamplingParams(encoder, options.batch_size, temperature, options.generation, halving, company)
     read: dict[int, tuple[Written, Encoded, Likelihood | None]] = {}
@@ -49,7 +49,7 @@ def write(
 
 
 def pick_backend(generation: Generation) -> Backend:
-    """Return the backend. Raises InputError where its package is not installed, or too old."""
+    """Return the backend. Raises InputError if its package is not installed or too old."""
     check_backend(generation)
     if generation.backend == "continuous":
         from lada.models.continuous import continue_streams

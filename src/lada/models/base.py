@@ -169,7 +169,7 @@ def check_possible(name: str, needs: Needs, study: Study, processes: int = 1) ->
                 "objective, or a study without dp"
             )
     for what, so in together.items():
-        if so and processes > 1 and study.dp is None:  # a study with dp is one process's work
+        if so and processes > 1 and study.dp is None:  # a study with dp runs in one process
             raise InputError(
                 f"objective {name!r} {what}, but model.parallel divides these among {processes} processes; expected "
                 "another objective, or a model without parallel"
@@ -179,7 +179,7 @@ def check_possible(name: str, needs: Needs, study: Study, processes: int = 1) ->
 def check_watched(name: str, study: Study, processes: int = 1) -> None:
     """Raise InputError if an allocator reads the losses of lessons and such a study cannot report them."""
     why = f"model.parallel divides among {processes} processes" if processes > 1 else ""
-    if why := "dp lets nobody know" if study.dp is not None else why:
+    if why := "dp does not reveal" if study.dp is not None else why:
         raise InputError(
             f"allocator {name!r} reads the losses of lessons step by step, which {why}; expected other options of it, "
             f"another allocator, or a {'study without dp' if study.dp is not None else 'model without parallel'}"

@@ -1,4 +1,4 @@
-"""Which lessons share a step of a study, and how many steps a budget is."""
+"""Groups lessons into the steps of a study, and computes the number of steps of a budget."""
 
 import math
 from bisect import bisect_right
@@ -10,7 +10,8 @@ import numpy as np
 from lada.models.base import Study
 
 WINDOW = 8
-"""Batches whose lessons are sorted by length together: less padding, while each lesson is seen equally often."""
+"""The number of batches whose lessons are sorted by length together. This reduces padding, and each lesson is still
+seen equally often."""
 
 
 def shuffled_batches(
@@ -49,12 +50,12 @@ def steps_of(study: Study, counts: Sequence[int], seed: int) -> int:
 def steps_within(tokens: int, counts: Sequence[int], size: int, seed: int) -> int:
     """Return the number of steps, at least 1, whose shuffled batches have the sum of `counts` nearest to `tokens`.
 
-    `counts` are the trained tokens of each lesson, each at least 1. Of two numbers of steps that are as near, the
-    smaller is taken. The last step is over `tokens` by at most half of what it adds, unless it is the only one.
+    `counts` are the trained tokens of each lesson, each at least 1. If two numbers of steps are equally near, the
+    smaller is taken. The last step exceeds `tokens` by at most half of its own tokens, unless it is the only step.
     """
 
     def trained(steps: int) -> int:
-        # Lengths only sort a window, so they do not matter: more steps always train what fewer do, and more.
+        # Lengths only sort a window, so they do not matter here: more steps train everything that fewer do.
         batches = shuffled_batches(counts, size, steps, np.random.default_rng(seed))
         return sum(counts[i] for i in chain.from_iterable(batches))
 

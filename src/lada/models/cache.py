@@ -1,6 +1,6 @@
-"""Keys and values of the tokens so far, with room for more behind them: a token is written in place, nothing is copied.
+"""A cache of keys and values with spare room: a new token is written in place, without copying.
 
-A DynamicCache of transformers makes a new copy of all of them for every token and layer.
+The DynamicCache of transformers copies all of them for every token and layer.
 """
 
 from typing import Any
@@ -10,21 +10,21 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 ROOM = 16
-"""Tokens that fit behind those of a layer before they are copied."""
+"""The spare room of a layer, tokens; beyond it, the layer is copied."""
 
 
 def roomy_cache(config: Any) -> DynamicCache:
-    """Return an empty cache for a model; layers with a state of another kind, or a window, are as transformers' are."""
+    """Return an empty cache for a model; layers with another kind of state, or a window, stay those of transformers."""
     cache = DynamicCache(config=config)
     cache.layers = [Roomy() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
 class Roomy(DynamicLayer):
-    """One layer; its `keys` and `values` are views of what has room."""
+    """One layer; its `keys` and `values` are views of larger buffers."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Append the states [rows, heads, tokens, width] of new tokens and return those of all."""
+        """Append the states [rows, heads, tokens, width] of new tokens and return the states of all tokens."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._held = _Grown(key_states), _Grown(value_states)

@@ -1,4 +1,4 @@
-"""Checksums of what a learner saves, so that weights which do not come back are an error and not a worse model."""
+"""Checksums of saved weights: weights that are not restored correctly cause an error instead of a worse model."""
 
 import json
 import zlib
@@ -14,14 +14,14 @@ FILE = "checksums.json"
 
 
 def write_checksums(model: Any, folder: FilePath) -> None:
-    """Write the checksums of a model's weights, of an adapter's alone where it has one, beside what was saved."""
+    """Write the checksums of a model's weights (if it has an adapter, only the adapter's) next to the saved files."""
     (folder / FILE).write_text(json.dumps(checksums(model), indent=1) + "\n", encoding="utf-8")
 
 
 def check_weights(model: Any, folder: FilePath) -> None:
-    """Raise InputError, naming them, where weights of a model loaded from `folder` are not those saved there.
+    """Raise InputError, naming the weights, if weights loaded from `folder` differ from those saved there.
 
-    A folder without checksums is taken as it is.
+    A folder without checksums is accepted.
     """
     if not (folder / FILE).exists():
         return
@@ -37,7 +37,7 @@ def check_weights(model: Any, folder: FilePath) -> None:
 
 
 def checksums(model: Any) -> dict[str, int]:
-    """Return the CRC-32 of each weight in float32, which is the same whether it is kept in fewer bits or not."""
+    """Return the CRC-32 of each weight in float32, which does not depend on the stored precision."""
     state = model.state_dict(keep_vars=True)
     adapter = hasattr(model, "peft_config")
     return {name: _crc(weight) for name, weight in state.items() if weight.requires_grad or not adapter}

@@ -1,7 +1,7 @@
-"""Does a model answer and judge in a batch as it does alone? It is tried once, when the model is loaded.
+"""Tests once, when a model is loaded, whether it answers and judges in a batch as it does alone.
 
-Most models pay no heed to padding. Those that do (a recurrent state, positions that count the padding, attention in
-blocks) would answer a question differently for what stands beside it, and nobody would be told.
+Most models ignore padding. Those that do not (a recurrent state, positions that count the padding, attention in blocks)
+would silently answer a question differently depending on its neighbours.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,27 +21,27 @@ from lada.models.options import Generation
 
 TEXT = "How many boxes are left? There were 7, and 4 more came: 7 + 4 = 11. We gave 6 away, so 11 - 6 = 5 are left."
 LENGTHS, STEPS = (24, 17, 11, 7), 3
-"""Tokens of the prompts that share a batch, and tokens that are written behind each."""
+"""The lengths of the prompts that share a batch, and the number of tokens written after each."""
 WINDOWS, WIDEST = ("block", "chunk", "compress", "window"), 256
-"""Keys of a configuration whose numbers, up to the widest, are lengths at which a model changes how it computes."""
+"""Keys of a configuration whose numbers, up to the widest, are lengths at which a model's computation changes."""
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 COARSE = 0.2
-"""Differences in the place of rounding, as shares of the standard deviation; the second for shorter floats."""
+"""Differences that count as rounding, as shares of the standard deviation; the second is for shorter floats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """Who may share a batch with whom when prompts are continued (`answer`) and when texts are read (`judge`)."""
+    """Which rows may share a batch when prompts are continued (`answer`) and when texts are read (`judge`)."""
 
     answer: Company = "any"
     judge: Company = "any"
     causal: bool = True
-    """Whether what is predicted of a token is the same whatever comes behind it."""
+    """Whether the prediction of a token does not depend on later tokens."""
     told: bool = True
-    """Whether what is predicted of a token as it is written is what is predicted of it as it is read."""
+    """Whether the prediction of a token is the same when it is written and when it is read."""
 
     def notices(self) -> tuple[str, ...]:
-        """Return what the user should know."""
+        """Return notices for the user."""
         notices = [
             f"{verb}: in a batch with padding it would give other results than alone, so {_SAID[company]}"
             for verb, company in (("answer", self.answer), ("judge", self.judge))
@@ -55,21 +55,24 @@ class Batching:
         return tuple(notices)
 
 
-_SAID = {"equal": "only texts of equal length share one, which is slower", "none": "each is alone, which is slower"}
+_SAID = {
+    "equal": "only texts of equal length share a batch, which is slower",
+    "none": "each text is alone, which is slower",
+}
 
 
 @torch.inference_mode()
 def try_batching(model: Any, encoder: Encoder, generation: Generation) -> Batching:
-    """Return which batches give what rows alone give, tried on prompts of different lengths.
+    """Return which batches give the same results as single rows, tested on prompts of different lengths.
 
-    It draws nothing and changes nothing. Raises InputError for a model that cannot be run on text alone.
+    This draws no random numbers and changes nothing. Raises InputError if the model cannot be run on text alone.
     """
     rows = _prompts(model, encoder)
     if not rows:
         return Batching()
     cuda = [model.device] if model.device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices=cuda):  # some draw even where nothing is sampled
+        with torch.random.fork_rng(devices=cuda):  # some draw random numbers even without sampling
             judge = _judging(model, encoder)
             long, *_, short = alone = [judge([row]) for row in rows]
             causal = _same(long[:, : short.shape[1]], short, model.dtype)
@@ -86,7 +89,7 @@ def try_batching(model: Any, encoder: Encoder, generation: Generation) -> Batchi
             return Batching(_company(write, rows, written, model.dtype), judged, causal, agree)
     except InputError:
         raise
-    except Exception as error:  # what a model's code raises without the images or sounds that it expects
+    except Exception as error:  # errors of a model's code that expects images or sounds
         if is_out_of_memory(error):
             raise
         raise InputError(
@@ -96,9 +99,9 @@ def try_batching(model: Any, encoder: Encoder, generation: Generation) -> Batchi
 
 
 def _prompts(model: Any, encoder: Encoder) -> list[tuple[int, ...]]:
-    """Return prompts, longest first, and one as long as the last; none where there is no room.
+    """Return prompts, longest first, and one as long as the last; none if there is no room.
 
-    The last is what the longest begins with.
+    The last prompt is the beginning of the longest.
     """
     ids = [index for index in encoder.completion(TEXT) if index not in encoder.ends]
     most, *rest = LENGTHS
@@ -110,7 +113,7 @@ def _prompts(model: Any, encoder: Encoder) -> list[tuple[int, ...]]:
 
 
 def _widths(values: dict[str, Any], named: bool = False) -> list[int]:
-    """Return the lengths in a configuration at which a model changes how it computes; see WINDOWS."""
+    """Return the lengths in a configuration at which a model's computation changes; see WINDOWS."""
     found = []
     for key, value in values.items():
         counts = named or any(word in str(key) for word in WINDOWS)
@@ -133,7 +136,7 @@ def _judging(model: Any, encoder: Encoder) -> Run:
 
 
 def _writing(model: Any, encoder: Encoder, tokens: Sequence[int]) -> Run:
-    """Return what writes the same `tokens` behind each prompt and returns the logits that it would choose from."""
+    """Return a function that writes the same `tokens` after each prompt and returns the logits for each choice."""
 
     def run(prompts: Sequence[tuple[int, ...]]) -> Tensor:
         seen: list[Tensor] = []
@@ -162,6 +165,6 @@ def _company(run: Run, rows: Sequence[tuple[int, ...]], alone: Sequence[Tensor],
 
 
 def _same(batched: Tensor, alone: Tensor, dtype: torch.dtype) -> bool:
-    """Return whether two results differ by rounding alone; also where there is nothing to compare, but NaN."""
+    """Return whether two results differ only by rounding; also true if there is only NaN to compare."""
     spread, gap = alone.std(), (batched - alone).square().mean().sqrt()
     return bool(spread.isnan() or gap <= TOLERANCE.get(dtype, COARSE) * spread)

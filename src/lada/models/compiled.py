@@ -1,6 +1,6 @@
-"""A model's body compiled by torch.compile while it studies, and as it was before and after.
+"""Compiles a model's body with torch.compile during a study only.
 
-What answers and what is saved know nothing of it: weights keep their names, and floats of answers their bits.
+Answering and saving are unaffected: weights keep their names, and the numbers of answers their exact values.
 """
 
 import os
@@ -15,11 +15,11 @@ import torch
 from lada.core.errors import InputError
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
-"""C++ compilers that PyTorch looks for, beside the one that the environment names in CXX."""
+"""C++ compilers that PyTorch looks for, in addition to the one in the environment variable CXX."""
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise InputError where this machine lacks what torch.compile writes kernels with."""
+    """Raise InputError if this machine lacks a tool that torch.compile needs to build kernels."""
     if device.type == "cuda" and not find_spec("triton"):
         raise InputError(
             "model.compile: true needs the package triton on a CUDA device; install it with: pip install triton, or "
@@ -34,9 +34,9 @@ def check_compiler(device: torch.device) -> None:
 
 
 def body_of(model: Any) -> Any:
-    """Return what of a causal LM, under an adapter or not, computes hidden states.
+    """Return the part of a causal LM, with or without an adapter, that computes hidden states.
 
-    Raises InputError for a model that has no such part.
+    Raises InputError if the model has no such part.
     """
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     body = causal.base_model
@@ -50,11 +50,11 @@ def body_of(model: Any) -> Any:
 
 @contextmanager
 def compiled(model: Any) -> Iterator[None]:
-    """Let a model's body run compiled, for any number of rows and tokens; as it was again afterwards.
+    """Run a model's body compiled, for any number of rows and tokens; restore it afterwards.
 
-    Raises InputError where PyTorch cannot compile it.
+    Raises InputError if PyTorch cannot compile it.
     """
-    from torch._dynamo.exc import TorchDynamoException  # a second of imports
+    from torch._dynamo.exc import TorchDynamoException  # the import takes a second
 
     body = body_of(model)
     before = body._compiled_call_impl
@@ -62,7 +62,7 @@ def compiled(model: Any) -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        reason = " ".join(str(error).split("\n")[:2])  # that of a compiler stands in the second line
+        reason = " ".join(str(error).split("\n")[:2])  # a compiler's own message is in the second line
         raise InputError(
             f"model.compile: true, but torch.compile fails for {type(body).__name__}: {reason}; leave compile out"
         ) from error

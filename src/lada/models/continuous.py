@@ -1,7 +1,7 @@
-"""The backend `continuous`: transformers' continuous batching, where a prompt takes the place of one that is done.
+"""The backend `continuous`: transformers' continuous batching, which starts a new prompt when one is done.
 
-Every step computes as many tokens as there is work for, without padding, over a cache in pages. It is made for
-attention that reads such pages (flash attention on CUDA); with others it works as well, on the CPU too, and is slow.
+Every step computes as many tokens as possible, without padding, over a paged cache. It is designed for attention that
+reads such pages (flash attention on CUDA). It works with other attention too, also on the CPU, but slowly.
 """
 
 import math
@@ -20,24 +20,25 @@ from lada.models.decoding import bare
 from lada.models.generation import Continuation, GenerationRequest, SamplingParams
 
 FLASH_PAGE, PAGE = 256, 32
-"""Tokens in a page of the cache; flash attention takes no smaller ones, and others read masks as wide as the pages."""
+"""Tokens per page of the cache. Flash attention accepts no smaller pages; other attention reads masks as wide as the
+pages."""
 PREFILL = 1024
-"""Tokens that one step computes at most, unless more streams than that are in the making."""
+"""The most tokens that one step computes, unless more streams than that are active."""
 
 
 def continue_streams(
     model: Any, streams: Sequence[GenerationRequest], params: SamplingParams
 ) -> Iterator[dict[int, Continuation]]:
-    """See Backend. Stop texts are cut behind, since transformers does not know them here: what follows them is written.
+    """See Backend. Stop texts are cut afterwards, since transformers does not know them here and writes on.
 
-    Raises InputError for a model that it cannot serve, LadaError where it fails on the way.
+    Raises InputError if it does not support the model, LadaError if it fails on the way.
     """
     if not streams:
         return
     model = bare(model)
-    if not model._can_set_attn_implementation():  # it would compute its own attention, and none over pages
-        raise _refusal(model, "its attention cannot be exchanged")
-    with torch.random.fork_rng():  # it seeds and draws from the generator that is everybody's
+    if not model._can_set_attn_implementation():  # it would compute its own attention, not over pages
+        raise _refusal(model, "its attention cannot be replaced")
+    with torch.random.fork_rng():  # it seeds and uses the global generator
         yield from _serve(model, streams, params)
 
 
@@ -51,7 +52,7 @@ def _serve(
         )
     except (ValueError, AttributeError) as error:
         raise _refusal(model, error) from error
-    # All are there before the first step, so that no two runs form other batches.
+    # All prompts are there before the first step, so that every run forms the same batches.
     names = {
         manager.add_request(list(stream.prompt), max_new_tokens=stream.max_new_tokens): number
         for number, stream in enumerate(streams)
@@ -74,7 +75,7 @@ def _serve(
 
 
 def settings_of(params: SamplingParams) -> GenerationConfig:
-    """Return transformers' form of how tokens are chosen."""
+    """Return the generation settings in transformers' form."""
     encoder, sampled = params.encoder, params.temperature > 0
     chosen = {"temperature": params.temperature, "top_k": params.generation.top_k, "top_p": params.generation.top_p}
     return GenerationConfig(
@@ -83,7 +84,7 @@ def settings_of(params: SamplingParams) -> GenerationConfig:
 
 
 def paging_of(streams: Sequence[GenerationRequest], params: SamplingParams, *, flash: bool) -> ContinuousBatchingConfig:
-    """Return a cache with pages for as many of the longest streams as may be in the making at once."""
+    """Return a cache with pages for as many of the longest streams as may be active at once."""
     page = FLASH_PAGE if flash else PAGE
     generation = params.generation
     longest = max(len(stream.prompt) + stream.max_new_tokens for stream in streams)
@@ -93,8 +94,9 @@ def paging_of(streams: Sequence[GenerationRequest], params: SamplingParams, *, f
         num_blocks=at_once * (math.ceil(longest / page) + 1),
         max_batch_tokens=max(at_once, PREFILL),
         max_requests_per_batch=at_once,
-        auto_switch_to_flash=False,  # the model keeps the attention that it was configured with
-        # What it tells is what it draws by, and greedily it would choose by other, rounded numbers if it were to tell.
+        auto_switch_to_flash=False,  # the model keeps its configured attention
+        # It reports the scores that it samples by; if asked for them, its greedy choice would use other, rounded
+        # numbers.
         return_logprobs=params.temperature == 1 and generation.top_k is None and generation.top_p is None,
         seed=seed_of("continuous", *streams[0].address) % 2**32,
     )

@@ -1,7 +1,7 @@
-"""The backend `batch`: one decoding loop over a cache of keys and values, which drops rows as they are done.
+"""The backend `batch`: one decoding loop over a cache of keys and values that drops finished rows.
 
-What it must not change is the result: greedy ids are those of transformers' `generate`, which keeps every row until the
-last one is done.
+The result must not change: greedy ids equal those of transformers' `generate`, which keeps every row until the last one
+is done.
 """
 
 import inspect
@@ -44,23 +44,23 @@ def decode_in_batches(
 def decode(
     model: Any, streams: Sequence[GenerationRequest], params: SamplingParams, choose: Choose | None = None
 ) -> list[Continuation]:
-    """Return what is written for each stream, all in one batch; None chooses them as `params` say."""
+    """Return the text written for each stream, all in one batch; with None, tokens are chosen as `params` say."""
     model = bare(model)
     way = decode_dropping if can_drop_rows(model) else decode_keeping
     return way(model, streams, params, choose)
 
 
 def bare(model: Any) -> Any:
-    """Return the model that computes, with its LoRA layers but out of peft's wrapping."""
+    """Return the inner model, with its LoRA layers but without peft's wrapper."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def can_drop_rows(model: Any) -> bool:
-    """Return whether a model's state is a DynamicCache that it is handed, and its inputs are the usual ones.
+    """Return whether a model's state is a DynamicCache that is passed in, and its inputs are the usual ones.
 
-    Every layer of such a cache, attention within a window and recurrent states too, can be reordered for beam search,
-    and an order may leave rows out. Models with a state of another kind (Mamba, RWKV), or that prepare their inputs in
-    a way of their own, cannot.
+    Every layer of such a cache, including attention within a window and recurrent states, can be reordered for beam
+    search, and an order may omit rows. Models with another kind of state (Mamba, RWKV), or with their own preparation
+    of inputs, cannot.
     """
     accepted = inspect.signature(type(model).forward).parameters
     default: Any = GenerationMixin
@@ -75,7 +75,8 @@ def can_drop_rows(model: Any) -> bool:
 def decode_dropping(
     model: Any, streams: Sequence[GenerationRequest], params: SamplingParams, choose: Choose | None = None
 ) -> list[Continuation]:
-    """Return what is written for each stream; a prompt that several share is read once. See `can_drop_rows`."""
+    """Return the text written for each stream; a prompt that several streams share is read once. See
+    `can_drop_rows`."""
     prompts = {prompt: row for row, prompt in enumerate(dict.fromkeys(stream.prompt for stream in streams))}
     rows = _Rows(model, list(prompts), params.encoder.pad)
     rows.select([prompts[stream.prompt] for stream in streams])
@@ -99,13 +100,13 @@ def decode_dropping(
 
 
 class _Rows:
-    """The rows in the making. `logits` [n, vocabulary] are of the token that comes next."""
+    """The active rows. `logits` [n, vocabulary] are of the next token."""
 
     def __init__(self, model: Any, prompts: Sequence[tuple[int, ...]], pad: int) -> None:
         accepted = inspect.signature(type(model).forward).parameters
         self._model = model
         self._cache = roomy_cache(model.config)
-        self._takes_positions = "position_ids" in accepted  # the others find them in the attention mask
+        self._takes_positions = "position_ids" in accepted  # other models derive them from the attention mask
         ids, self._seen = pad_left([Encoded(prompt) for prompt in prompts], pad, model.device)
         self._forward(ids, (self._seen.cumsum(1) - 1).clamp(min=0))
 
@@ -135,13 +136,13 @@ class _Rows:
 def decode_keeping(
     model: Any, streams: Sequence[GenerationRequest], params: SamplingParams, choose: Choose | None = None
 ) -> list[Continuation]:
-    """Return what is written for each stream by transformers' `generate`, which serves every model.
+    """Return the text written for each stream by transformers' `generate`, which supports every model.
 
     Tokens are chosen, and streams end, as in `decode_dropping`.
     """
     ids, seen = pad_left([Encoded(stream.prompt) for stream in streams], params.encoder.pad, model.device)
     over, own, record = _Over(streams, params), model.generation_config, Record(params.encoder.eos)
-    # A model's own settings, such as a penalty of repetition, must not bend what is written.
+    # A model's own settings, such as a repetition penalty, must not change the text.
     model.generation_config = GenerationConfig(eos_token_id=list(params.encoder.ends), pad_token_id=params.encoder.pad)
     try:
         chosen = _Chosen(choose or _chooser(streams, params), record, len(streams), ids.shape[1])
@@ -160,7 +161,7 @@ def decode_keeping(
 
 
 class _Chosen(LogitsProcessor):
-    """Leaves `generate` nothing to choose from but the token that is chosen here."""
+    """Leaves `generate` only the token that is chosen here."""
 
     def __init__(self, choose: Choose, record: Record, count: int, width: int) -> None:
         self._choose, self._record, self._streams, self._width = choose, record, range(count), width
@@ -172,7 +173,7 @@ class _Chosen(LogitsProcessor):
 
 
 class _Over(StoppingCriteria):
-    """Says which rows are done, and keeps what was `chosen` for each until then."""
+    """Tells `generate` which rows are done, and keeps the tokens `chosen` for each until then."""
 
     def __init__(self, streams: Sequence[GenerationRequest], params: SamplingParams) -> None:
         self.chosen: list[list[int]] = [[] for _ in streams]

@@ -1,4 +1,4 @@
-"""From texts to token ids, whatever the tokenizer: BOS, EOS, padding, chat templates, odd defaults."""
+"""Turns texts into token ids with any tokenizer: BOS, EOS, padding, chat templates, odd defaults."""
 
 import datetime
 import re
@@ -20,7 +20,7 @@ from lada.models.turns import Template, Turn, turn_of, with_questions
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One prompt with the completion that follows it, as token ids. Losses see `completion` only."""
+    """One prompt with its completion, as token ids. Losses cover only `completion`."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...] = ()
@@ -31,16 +31,16 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What generated ids say. `cut`: they break off before anything has ended them."""
+    """The text of generated ids. `cut`: the ids stop before anything has ended them."""
 
     text: str
     cut: bool
 
 
 UNKNOWN = "\ue000"
-"""A character that nobody uses: what it becomes is what a tokenizer makes of text that it does not know."""
+"""An unused character: its tokens show how a tokenizer encodes unknown text."""
 MARK = re.compile(r"[<\[◁].+[>\]▷]", re.DOTALL)
-"""What a token of a chat template looks like that is not marked as special, as Qwen's `<tool_call>`."""
+"""The form of chat template tokens that are not marked as special, such as Qwen's `<tool_call>`."""
 
 
 class RowEncoder(Protocol):
@@ -60,9 +60,10 @@ class RowEncoder(Protocol):
 
 
 class Encoder:
-    """Wraps one tokenizer. It never changes the tokenizer and pads by itself, so no pad token is needed.
+    """Wraps one tokenizer. It never changes the tokenizer, and it pads itself, so no pad token is needed.
 
-    Questions, paths and the system message are text, whatever they spell: see lada.models.reserved.
+    Questions, paths and the system message are always plain text, even if they spell special tokens: see
+    lada.models.reserved.
     """
 
     def __init__(
@@ -76,11 +77,11 @@ class Encoder:
         date: datetime.date = DATE,
         ends: Sequence[int] = (),
     ) -> None:
-        """`prompt` is a template with `{question}`, used where the tokenizer has no chat template.
+        """`prompt` is a template with `{question}`, used if the tokenizer has no chat template.
 
-        `context` is the model's longest sequence, tokens; `ends` are the ids at which its generation settings end an
-        answer. For the others see ModelOptions. Raises InputError where nothing ends an answer: neither these nor the
-        tokenizer, nor its chat template.
+        `context` is the model's longest sequence, tokens. `ends` are the ids at which its generation settings end an
+        answer. See ModelOptions for the other arguments. Raises InputError if nothing ends an answer: neither `ends`,
+        nor the tokenizer, nor its chat template.
         """
         self.tokenizer = tokenizer
         self.context = context
@@ -99,10 +100,10 @@ class Encoder:
                 "set eos_token in its tokenizer_config.json"
             )
         self.eos = self.ends[0]
-        """The one that closes a path when it is judged or learnt: a chat template's own, where it has one."""
+        """The token that closes a path when it is judged or learnt: the chat template's own, if it has one."""
         self.pad = self.eos if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self.stop = () if turn.stop is None else (turn.stop,)
-        """The text that ends an answer, where its template closes turns with no token."""
+        """The text that ends an answer, if the template closes turns without a token."""
         self._reserved = Reserved(tokenizer, self._not_text(turn, added))
         self._tags = Tags(tokenizer, think, self._special)
         self._prompts = Prompts(
@@ -117,7 +118,7 @@ class Encoder:
         self.forget()
 
     def _not_text(self, turn: Turn, added: Mapping[int, str]) -> set[int]:
-        """Return the ids that no text of others may become: special tokens and those that turns are made of."""
+        """Return the ids that foreign text must not become: special tokens and the tokens that turns consist of."""
         source = self.tokenizer.get_chat_template() if self._chat else ""
         turns = {*self.tokenizer(turn.scaffold, add_special_tokens=False)["input_ids"]} if self._chat else set()
         marks = {i for i, content in added.items() if MARK.fullmatch(content) and (i in turns or content in source)}
@@ -125,11 +126,12 @@ class Encoder:
         return (self._special | marks | (added.keys() & self.ends)) - unknown
 
     def text_before(self, question: str) -> tuple[str, bool]:
-        """Return the text of a prompt, and whether it is a chat template's, which has its special tokens already."""
+        """Return the text of a prompt, and whether it comes from a chat template, which already has its special
+        tokens."""
         return self._reserved.unmask(self._prompts.before_answer(question)), self._chat
 
     def prompt(self, question: str) -> tuple[int, ...]:
-        """Return the ids a model sees before it answers; see `_fitting` for an overlong question."""
+        """Return the ids that a model sees before it answers; see `_fitting` for an overlong question."""
         return self._fitting(self.whole(question), question)
 
     def whole(self, question: str) -> tuple[int, ...]:
@@ -137,7 +139,7 @@ class Encoder:
         return self._ids(self._prompts.before_answer(self._reserved.mask(question)))
 
     def pair(self, question: str, text: str, *, cut: bool = False) -> Encoded:
-        """Return question and path as ids, cut to what the context holds; a path that is not `cut` is closed."""
+        """Return question and path as ids, cut to the context; a path that is not `cut` is closed."""
         prompt = self._fitting(self._ids(self._prompts.before_path(self._reserved.mask(question), text)), question)
         completion = self.completion(text)
         completion, room = completion[:-1] if cut else completion, self.context - len(prompt)
@@ -150,9 +152,9 @@ class Encoder:
         return (*self._reserved.tokenize(self._tags.masked(text, self._reserved.mask)), self.eos)
 
     def read(self, ids: Sequence[int], stop: Sequence[str] = ()) -> Written:
-        """Return what generated ids say, up to the first token that ends an answer and the first of the `stop` texts.
+        """Return the text of generated ids, up to the first token that ends an answer or the first of the `stop` texts.
 
-        Special tokens are left out, but for think tags.
+        Special tokens are omitted, except think tags.
         """
         end = next((place for place, index in enumerate(ids) if index in self.ends), None)
         text = self.tokenizer.decode(self._tags.readable(ids[:end]), clean_up_tokenization_spaces=False)
@@ -160,11 +162,11 @@ class Encoder:
         return Written(self._prompts.path(text[: min(stops, default=None)]), end is None and not stops)
 
     def text(self, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
-        """Return the text of what `read` returns."""
+        """Return only the text of `read`."""
         return self.read(ids, stop).text
 
     def notices(self) -> tuple[str, ...]:
-        """Return what was left out of prompts and paths since `forget`, each text counted once."""
+        """Return notices on omitted parts of prompts and paths since `forget`; each text counts once."""
         told = {
             "question": f"questions longer than half of the model's context, {self.context} tokens; their beginnings "
             "are left out",
@@ -175,21 +177,21 @@ class Encoder:
         return tuple(f"{what}: {len(lost)}" for key, what in told.items() if (lost := self._lost[key]))
 
     def forget(self) -> None:
-        """Begin to count anew what is left out."""
+        """Restart the count of omitted parts."""
         self._lost = {what: set[str]() for what in ("question", "head", "path")}
 
     def _ids(self, text: str) -> tuple[int, ...]:
-        # A chat template writes the special tokens that it wants by itself.
+        # A chat template writes its own special tokens.
         ids = self._reserved.tokenize(text, add_special_tokens=not self._chat)
         if not self._chat and ids and ids[-1] in self.ends:
-            ids = ids[:-1]  # some tokenizers close every text; here the answer is still to come
+            ids = ids[:-1]  # some tokenizers close every text, but the answer follows here
         return tuple(ids)
 
     def _fitting(self, ids: tuple[int, ...], question: str) -> tuple[int, ...]:
-        """Return a prompt's ids, cut to fit; at least half of the context is left to the completion.
+        """Return a prompt's ids, cut to fit; at least half of the context is left for the completion.
 
-        Of a longer one are kept the end and what stands in front of the question, such as a system message; where that
-        would take more than three quarters of the room, its special tokens at the start alone.
+        A longer prompt keeps its end and the part before the question, such as a system message. If that part takes
+        more than three quarters of the room, only its special tokens at the start are kept.
         """
         most = max(self.context // 2, 1)
         if len(ids) <= most:
@@ -203,13 +205,13 @@ class Encoder:
 
 
 def special_ids(tokenizer: Any) -> set[int]:
-    """Return the ids of a tokenizer's special tokens, also of those that have no role."""
+    """Return the ids of a tokenizer's special tokens, including those without a role."""
     marked = (index for index, token in tokenizer.added_tokens_decoder.items() if token.special)
     return {*tokenizer.all_special_ids, *marked}
 
 
 def encoder_of(tokenizer: Any, options: ModelOptions, context: int, ends: Sequence[int] = ()) -> Encoder:
-    """Return the encoder that a model's options ask for; see Encoder."""
+    """Return the encoder for a model's options; see Encoder."""
     return Encoder(
         tokenizer,
         prompt=options.prompt,
@@ -239,7 +241,7 @@ def pad_right(rows: Sequence[Encoded], pad: int, device: torch.device) -> tuple[
     """Return ids, attention mask and completion mask, each [n, longest]; the last is bool."""
     longest = max(map(len, rows))
     ids = torch.full((len(rows), longest), pad, dtype=torch.long)
-    seen = torch.zeros((len(rows), longest), dtype=torch.long)  # some subtract it, which bool does not know
+    seen = torch.zeros((len(rows), longest), dtype=torch.long)  # some models subtract it, which bool does not support
     answer = torch.zeros((len(rows), longest), dtype=torch.bool)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row.prompt + row.completion)
@@ -260,7 +262,7 @@ def pad_left(rows: Sequence[Encoded], pad: int, device: torch.device) -> tuple[T
 
 
 def context_of(config: Any) -> int:
-    """Return the longest sequence that a model takes, tokens; 2048 where it sets no limit, as with Bloom's ALiBi."""
+    """Return the longest sequence of a model, tokens; 2048 if it has no limit, as with Bloom's ALiBi."""
     try:
         text = config.get_text_config()
     except ValueError:  # several models in one, each with texts

@@ -1,4 +1,4 @@
-"""Whether the files of a model's folder are all there and whole, by their first bytes and their headers alone."""
+"""Checks that the files of a model's folder are complete, by their first bytes and headers only."""
 
 import json
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
@@ -28,21 +28,21 @@ OBJECTS = (
     "vocab.json",
     ADAPTER,
 )
-"""Files that hold a JSON object, each where it is there."""
+"""Files that hold a JSON object, if they exist."""
 OTHERS = ("tokenizer.model", "spiece.model", "merges.txt", "vocab.txt", "chat_template.jinja", "tekken.json")
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""What a file begins with that Git LFS left in the place of a large one."""
+"""The beginning of a pointer file that Git LFS left instead of a large file."""
 EXPECTED = (
     "expected a folder with config.json, model.safetensors (pickled weights are not read) and tokenizer, a hub id, or "
     "zoo:NAME"
 )
-AGAIN = "fetch it again, as with `hf download`, or save the model anew"
+AGAIN = "fetch it again, for example with `hf download`, or save the model again"
 
 
 def check_files(source: str) -> None:
-    """Raise InputError for a file of a folder that is missing, cut short or a mere pointer, naming it and what to do.
+    """Raise InputError, with the fix, if a file of a folder is missing, truncated or only a pointer.
 
-    The weights are held against the headers of their files. Of models on the hub nothing is said.
+    The weights are compared with the headers of their files. Models on the hub are not checked.
     """
     folder = FilePath(source)
     if not is_folder(folder):
@@ -58,18 +58,18 @@ def check_files(source: str) -> None:
 
 
 def weight_files(folder: FilePath) -> Mapping[str, Set[str]]:
-    """Return the files of weights that transformers would read, with the weights that an index says are in them."""
-    if lexists(folder / WEIGHTS):  # which goes before an index
+    """Return the weight files that transformers would read, with the weights that an index lists for them."""
+    if lexists(folder / WEIGHTS):  # which takes precedence over an index
         return {WEIGHTS: set()}
     if lexists(folder / INDEX):
         return _parts(folder / INDEX)
-    if lexists(folder / ADAPTER):  # the other weights are those of the model that the adapter is for
+    if lexists(folder / ADAPTER):  # the other weights belong to the adapter's base model
         return {ADAPTER_WEIGHTS: set()}
     raise InputError(f"model: cannot load {str(folder)!r}: there is no {WEIGHTS} in it; {EXPECTED}")
 
 
 def _parts(index: FilePath) -> dict[str, set[str]]:
-    """Return the weights that an index says are in a file, by file, sorted."""
+    """Return the weights that an index lists, by file, sorted."""
     told = _object(index)
     if not isinstance(told.get("metadata"), dict):
         raise _fault(index, f"has no metadata, without which transformers does not read it; {AGAIN}")
@@ -89,11 +89,11 @@ def _parts(index: FilePath) -> dict[str, set[str]]:
 
 
 def _check_weights(file: FilePath, wanted: Set[str]) -> None:
-    """Raise InputError unless a file of safetensors is whole and has weights, those that are wanted among them."""
+    """Raise InputError unless a safetensors file is complete and has weights, including the wanted ones."""
     if lexists(file):
         _check_is_file(file)
     try:
-        with safe_open(str(file), framework="np") as weights:  # whose import is quicker than PyTorch's
+        with safe_open(str(file), framework="np") as weights:  # its import is faster than PyTorch's
             there = set(weights.keys())
     except (OSError, SafetensorError) as error:
         raise _fault(file, f"is missing, cut short or damaged ({reason(error)}); {AGAIN}") from error
@@ -108,7 +108,7 @@ def _object(file: FilePath) -> dict[str, Any]:
     _check_is_file(file)
     try:
         data = file.read_bytes()
-        if data.startswith((BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)):  # json reads what transformers does not
+        if data.startswith((BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)):  # json accepts more than transformers does
             raise _fault(file, "begins with a byte order mark (BOM); save it as UTF-8 without one")
         found = json.loads(data.decode())
     except (OSError, ValueError, RecursionError) as error:
@@ -119,7 +119,7 @@ def _object(file: FilePath) -> dict[str, Any]:
 
 
 def _check_is_file(file: FilePath) -> None:
-    """Raise InputError for what is no regular file, which may never end, and for a pointer of Git LFS."""
+    """Raise InputError for anything but a regular file, since reading it may never end, and for a Git LFS pointer."""
     if not is_file(file):
         raise _fault(file, f"is not a regular file but a folder, a pipe or a broken link; {AGAIN}")
     with file.open("rb") as data:

@@ -1,4 +1,4 @@
-"""Do a model's weights fit its configuration? Told on the meta device, from the headers of its files alone."""
+"""Checks on the meta device, from the headers of files only, whether a model's weights fit its configuration."""
 
 import warnings
 from collections.abc import Iterator
@@ -24,18 +24,18 @@ from lada.models.quiet import no_bars
 
 
 def check_frame(source: str, config: Any, options: ModelOptions) -> None:
-    """Raise InputError where a run would refuse a configuration, LoRA's targets in it, or the weights of a folder.
+    """Raise InputError if a run would refuse a configuration, its LoRA targets, or the weights of a folder.
 
-    Weights of quantised models are not looked at, since they have shapes of their own.
+    Weights of quantised models are not checked, since they have other shapes.
     """
     layers = getattr(config.get_text_config(), "num_hidden_layers", None)
-    if isinstance(layers, int) and layers < 0:  # it is built, and fails as soon as it is run
+    if isinstance(layers, int) and layers < 0:  # such a model can be built, but fails when it runs
         raise InputError(f"model: num_hidden_layers: {layers} in the config.json of {source!r}; expected 1 or more")
     attention = {} if options.attention is None else {"attn_implementation": options.attention}
     with _quiet(), torch.device("meta"):
         try:
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False, **attention)
-        except Exception as error:  # each architecture checks its values in a way of its own
+        except Exception as error:  # each architecture checks its values in its own way
             raise InputError(
                 f"model: cannot build the {config.model_type} that the config.json of {source!r} describes: "
                 f"{type(error).__name__}: {reason(error)}; expected a causal language model that transformers knows"
@@ -47,8 +47,8 @@ def check_frame(source: str, config: Any, options: ModelOptions) -> None:
 
 
 def check_loaded(source: str, kind: type, info: dict[str, Any]) -> None:
-    """Raise InputError for weights that a model of that kind lacks or has in other shapes, by transformers' report."""
-    if missing := sorted(info["missing_keys"]):  # transformers would draw these at random and go on
+    """Raise InputError for missing weights or weights of other shapes, from transformers' report."""
+    if missing := sorted(info["missing_keys"]):  # transformers would initialise these at random and continue
         more = f" and {counted(len(missing) - 1, 'other')}" if missing[1:] else ""
         raise InputError(
             f"model: {source!r} lacks the weights {missing[0]!r}{more}; expected those of a whole {kind.__name__}, as "
@@ -64,9 +64,9 @@ def check_loaded(source: str, kind: type, info: dict[str, Any]) -> None:
 
 
 def _loaded(model: Any, folder: FilePath) -> dict[str, Any]:
-    """Return transformers' report on loading a folder's weights, by names and shapes alone.
+    """Return transformers' report on loading a folder's weights, from names and shapes only.
 
-    It renames and joins weights as it always does. Where it cannot do so without numbers, nothing is reported.
+    It renames and joins weights as usual. If that is impossible without numbers, the report is empty.
     """
     nothing: dict[str, Any] = {"missing_keys": (), "mismatched_keys": ()}
     if (folder / ADAPTER).exists():
@@ -80,13 +80,13 @@ def _loaded(model: Any, folder: FilePath) -> dict[str, Any]:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except Exception:  # there is no telling what a model's code raises on shapes without numbers
+    except Exception:  # a model's code may raise anything on shapes without numbers
         return nothing
     return info
 
 
 def _headers(folder: FilePath) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights of a folder without their numbers."""
+    """Yield the weights of a folder as shapes, without their numbers."""
     for file in weight_files(folder):
         with safe_open(str(folder / file), framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 (it is no mapping)
@@ -98,13 +98,13 @@ def _check_adapter(model: Any, options: ModelOptions) -> None:
         with_adapter(model, options.model_copy(update={"quantise": None}), 0, None)
     except InputError:
         raise
-    except Exception:  # without numbers an adapter may fail that would not fail in a run
+    except Exception:  # without numbers, an adapter may fail that works in a run
         return
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' tables and progress bars of a model that is not loaded from the screen."""
+    """Hide transformers' tables and progress bars, since no model is really loaded."""
     level = logging.get_verbosity()
     logging.set_verbosity(CRITICAL)
     try:

@@ -1,7 +1,7 @@
-"""From questions to written texts, by the backend that `model.generation` names.
+"""Turns questions into generated texts, with the backend that `model.generation` names.
 
-A *stream* is one text in the making. A backend continues streams and yields their ids as they are done; what is a text,
-and where it ends, is the same for all of them.
+A *stream* is one text that is being generated. A backend continues streams and yields their ids when they are done. All
+backends share the rules for what is text and where it ends.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,13 @@ from lada.models.halving import Halving
 from lada.models.options import Generation
 
 SLACK = 8
-"""Tokens that are looked at beyond the length of a stop text, which may begin within one or after a special one."""
+"""How many tokens beyond the length of a stop text are searched, since it may begin within a token or after a special
+one."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """A question's prompt, to be continued by at most `max_new_tokens`; `address` seeds what is drawn for it."""
+    """A question's prompt, to be continued by at most `max_new_tokens`; `address` seeds its random draws."""
 
     prompt: tuple[int, ...]
     max_new_tokens: int
@@ -33,22 +34,24 @@ NOTHING = np.zeros(0, np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """The ids that were written for one stream, with log-probs that the model gave on the way, as far as known.
+    """The ids written for one stream, with the log-probs from generation, as far as known.
 
-    They are natural, float32, and of the model as it is: before temperature and whatever else bends what is drawn.
+    They are natural, float32 and unmodified: before temperature and other changes of the sampling distribution.
     """
 
     ids: list[int]
     log_probs: np.ndarray = field(default_factory=lambda: NOTHING)
-    """Of each id, or of none."""
+    """The log-prob of each id, or none at all."""
     closing: np.ndarray = field(default_factory=lambda: NOTHING)
-    """Of `Encoder.eos` in the place of each id, and in the place behind the last where nothing has ended them."""
+    """The log-prob of `Encoder.eos` at the place of each id and, if nothing has ended them, at the place after the
+    last."""
 
     def likelihood(self, prompt: Sequence[int], row: Encoded, eos: int) -> Likelihood | None:
-        """Return how likely the completion of `row` is, as of a text of no size; None where this does not tell.
+        """Return the likelihood of the completion of `row`, with text size 0; None if it does not follow from these
+        log-probs.
 
-        It tells where `row` is `prompt` with the first of these ids behind it, closed by `eos`, whatever was written in
-        that place: the text of an answer may be tokenized in another way than it was written.
+        It follows if `row` is `prompt`, then the first of these ids, then `eos`, whatever was written at that place.
+        Otherwise the text of an answer was tokenized differently from how it was written.
         """
         given, written = (*row.prompt, *row.completion), (*prompt, *self.ids)
         start, end = len(row.prompt) - len(prompt), len(given) - len(prompt)
@@ -66,7 +69,7 @@ class Continuation:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How streams are continued; greedily at temperature 0. At most `batch_size` are in the making at once."""
+    """How streams are continued; greedily at temperature 0. At most `batch_size` streams are active at once."""
 
     encoder: Encoder
     batch_size: int
@@ -76,23 +79,23 @@ class SamplingParams:
     company: Company = "any"
 
     def most(self, stream: GenerationRequest) -> int:
-        """Return how many tokens are chosen for a stream that nothing ends: one more than it has room for.
+        """Return how many tokens are chosen for a stream that does not end: one more than it has room for.
 
-        That one is dropped; in its place the model says how likely the end of the text is. No stream that fills the
-        context has one, since its text is judged without an end.
+        The extra token is dropped; at its place the model gives the likelihood of the end of the text. A stream that
+        fills the context has no such place, since its text is judged without an end.
         """
         return stream.max_new_tokens + (len(stream.prompt) + stream.max_new_tokens < self.encoder.context)
 
     def over(self, written: Sequence[int], stream: GenerationRequest) -> bool:
-        """Return whether a stream is done, for which these tokens are chosen, at least one."""
+        """Return whether a stream with these chosen tokens (at least one) is done."""
         return written[-1] in self.encoder.ends or len(written) >= self.most(stream) or self._stopped(written)
 
     def _stopped(self, written: Sequence[int]) -> bool:
-        """Return whether the last ids hold a stop text; those before them were asked about as they came."""
+        """Return whether the last ids contain a stop text; earlier ids were checked when they were chosen."""
         if not (self.generation.stop or self.encoder.stop):
             return False
         stop = (*self.generation.stop, *self.encoder.stop)
-        # A token that is text stands for at least a byte of it.
+        # A text token stands for at least one byte.
         tail = list(written[-(max(len(text.encode()) for text in stop) + SLACK) :])
         text = self.encoder.tokenizer.decode(tail, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return any(each in text for each in stop)

@@ -1,4 +1,4 @@
-"""Work that shrinks where memory runs out, so that a run goes on instead of ending."""
+"""Reduces the batch size when memory runs out, so that a run continues."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from lada.core.plural import counted
 
 T = TypeVar("T")
 SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What devices say when memory is spent: CUDA and MPS, the CPU, and cuBLAS when it finds none for itself."""
+"""The messages of devices that are out of memory: CUDA and MPS, the CPU, and cuBLAS for its own memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory is spent."""
+    """Return whether an error means that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
@@ -23,7 +23,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def within_memory(what: str) -> Iterator[None]:
-    """Raise InputError where `what` runs out of memory and no smaller batch would help."""
+    """Raise InputError if `what` runs out of memory and no smaller batch would help."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -36,10 +36,10 @@ def within_memory(what: str) -> Iterator[None]:
 
 
 class Halving:
-    """Runs the batches of several kinds of work, each kind with the size that was found to fit.
+    """Runs the batches of several kinds of work, each kind with a size that fits.
 
-    What fits is found by failing: a batch that runs out of memory is halved and tried again, and no later batch of its
-    kind is larger. A batch's results must be those of its halves.
+    The size is found by failing: a batch that runs out of memory is halved and tried again, and later batches of its
+    kind are no larger. A batch's results must equal those of its halves.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Halving:
     def fit(self, kind: str, size: int, work: Callable[[int], T]) -> T:
         """Return `work(size)`, for the largest size that fits among `size`, its half, and so on down to 1.
 
-        `work` must be repeatable after it failed. Raises InputError where not even one row fits.
+        `work` must be repeatable after a failure. Raises InputError if not even one row fits.
         """
         size = min(size, self._fits.get(kind, size))
         while True:
@@ -60,7 +60,7 @@ class Halving:
                     raise
                 if size == 1:
                     raise InputError(_hopeless(kind, error)) from error
-            # Behind the handler, since the error's traceback holds on to what is to be freed.
+            # After the handler, since the error's traceback keeps the memory that must be freed.
             _release()
             self._failed.setdefault(kind, size)
             size //= 2
@@ -69,7 +69,7 @@ class Halving:
     def each(
         self, kind: str, batches: Iterable[list[int]], work: Callable[[list[int]], T]
     ) -> Iterator[tuple[list[int], T]]:
-        """Yield batches, or parts of them that fit, each with `work(batch)`."""
+        """Yield batches, or parts of them that fit, each with the result of `work(batch)`."""
         for batch in batches:
             rest = batch
             while rest:
@@ -78,7 +78,7 @@ class Halving:
                 rest = rest[size:]
 
     def take_notices(self) -> tuple[str, ...]:
-        """Return what has shrunk since this was last asked, in words, kind by kind."""
+        """Return notices on what has shrunk since the last call, kind by kind."""
         notices = tuple(
             f"out of memory in {kind!r} with {counted(failed, 'sample')} at once; it continued with "
             f"{self._fits[kind]}: set {_key(kind)}: {self._fits[kind]} to avoid the failed attempt"
@@ -103,7 +103,7 @@ def _hopeless(kind: str, error: BaseException) -> str:
 
 
 def _release() -> None:
-    """Give back what allocators keep for later, since pieces of it may be too small for the next try."""
+    """Release memory that allocators keep, since its pieces may be too small for the next attempt."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub, and what is said of one that cannot be had."""
+"""Models on the Hugging Face Hub, and explanations if one cannot be loaded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,25 +21,25 @@ from lada.models.halving import is_out_of_memory
 
 
 def find_on_hub(name: str, revision: str | None) -> None:
-    """Return where the hub has a model, or is not to be asked (HF_HUB_OFFLINE); else raise InputError, in seconds."""
+    """Raise InputError, within seconds, unless the hub has the model or must not be asked (HF_HUB_OFFLINE)."""
     try:
         validate_repo_id(name)
     except HFValidationError:
         raise InputError(f"model: cannot load {name!r}: there is no such folder; {EXPECTED}") from None
     try:
         ask_hub("model", name, revision)
-    except Exception as error:  # what a network may do has no common base
+    except Exception as error:  # network errors have no common base
         raise _explanation(error, name, revision) or _unreachable(error, name) from error
 
 
 @contextmanager
 def explained(source: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what transformers says of a model that it cannot load into an InputError."""
+    """Turn transformers' error for a model that it cannot load into an InputError."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # each architecture's code raises what it likes
+    except Exception as error:  # each architecture's code may raise anything
         if is_out_of_memory(error):
             raise
         advice = EXPECTED if is_folder(source) else f"{EXPECTED}; without the hub, {_bring(source)}"
@@ -48,7 +48,7 @@ def explained(source: str, revision: str | None = None) -> Iterator[None]:
 
 
 def _explanation(error: BaseException, name: str, revision: str | None) -> InputError | None:
-    """Return what the hub's refusal, somewhere in a chain of errors, means; None where there is none."""
+    """Return the meaning of the hub's refusal in a chain of errors; None if there is none."""
     page = f"{constants.ENDPOINT}/{name}"
     cause: BaseException | None = error
     while cause is not None:

@@ -27,7 +27,7 @@ from lada.models.tokenizing import tokenize_text
 from lada.models.turns import declared_ends
 
 LITTLE = 0.5
-"""The share of its weights that LoRA adapts, where nobody chose them, below which a learner says so."""
+"""If LoRA adapts, by default, less than this share of the weights, the learner reports it."""
 
 
 class HuggingFaceLearner(InMemoryLearner):
@@ -54,12 +54,12 @@ class HuggingFaceLearner(InMemoryLearner):
 
     @property
     def options(self) -> ModelOptions:
-        """Return what it was loaded with."""
+        """Return the options that it was loaded with."""
         return self._options
 
     @property
     def encoder(self) -> Encoder:
-        """Return what turns questions into this learner's token ids."""
+        """Return the encoder that turns questions into this learner's token ids."""
         return self._encoder
 
     def answer(
@@ -79,7 +79,7 @@ class HuggingFaceLearner(InMemoryLearner):
         temperature: float,
         progress: Progress = silent,
     ) -> list[list[Answer]]:
-        """See Learner.sample. A path is read again to judge it only where writing it has not told what `judge` says."""
+        """See Learner.sample. A path is read again only if generation did not already give the result of `judge`."""
         self._begin()
         progress = adding_up(progress)
         streams = make_requests(self._encoder, questions, paths, seed, self._options.max_new_tokens)
@@ -122,11 +122,11 @@ class HuggingFaceLearner(InMemoryLearner):
         return (*notices, *self.take_shrunk(), *others, *self._encoder.notices(), *(cut if self._cut else ()))
 
     def take_shrunk(self) -> tuple[str, ...]:
-        """Return, of what `take_notices` returns, which batches shrank: all else a rank says as the others do."""
+        """Return only the notices on batches that shrank; all other notices are the same in every rank."""
         return self._halving.take_notices()
 
     def _begin(self) -> None:
-        """Count anew what is lost where that of before was told."""
+        """Restart the count of losses if the earlier ones were reported."""
         if self._told:
             self._encoder.forget()
             self._cut = self._written = 0
@@ -136,7 +136,7 @@ class HuggingFaceLearner(InMemoryLearner):
         """See Learner.vocabulary."""
         if self._vocabulary is None:
             rows = self.model.get_input_embeddings().weight.shape[0]
-            # Tokens without an embedding are none of this model's; see check_vocabulary.
+            # Tokens without an embedding do not belong to this model; see check_vocabulary.
             self._vocabulary = Vocabulary(tuple(token_bytes(self.tokenizer)[:rows]), self._encoder.eos)
         return self._vocabulary
 
@@ -160,14 +160,14 @@ class HuggingFaceLearner(InMemoryLearner):
         alone = partial(self.study_among, ALONE, lessons, objective, study, seed=seed, course=course, progress=progress)
         if self.replicas is None or not lessons:
             return alone()
-        if study.dp is not None:  # which lets nobody know what was drawn, so that others could not do their share
+        if study.dp is not None:  # its draws are secret, so others could not do their share
             self._notices += (f"model.parallel: a study with dp runs in one process, not in {self.replicas.size}",)
             return alone()
         with self.replicas.studying(Assignment(lessons, objective, study, seed, course), self.model.device) as ranks:
             return self.study_among(ranks, lessons, objective, study, seed=seed, course=course, progress=progress)
 
     def close(self) -> None:
-        """End the processes that study with it; it can no more study with others."""
+        """End the processes that study with it; afterwards it cannot study with others."""
         if self.replicas is not None:
             self.replicas.close()
 
@@ -177,12 +177,12 @@ class HuggingFaceLearner(InMemoryLearner):
         return Inside(self.model.config.model_type, size, weights_digest(self.model))
 
     def digest(self) -> str:
-        """See Learner.digest: that of options and weights."""
+        """See Learner.digest: the digest of options and weights."""
         told = f"{self.options.model_dump_json()} {self.device} {weights_digest(self.model)}"
         return hashlib.sha256(told.encode()).hexdigest()
 
     def save(self, folder: FilePath) -> None:
-        """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""
+        """See Learner.save; with LoRA only the adapter is written, in peft's format. `load` accepts it as `saved`."""
         if self._options.tune == "lora":
             self.model.save_pretrained(folder, save_embedding_layers=False)  # "auto" may ask the hub about them
         else:
@@ -192,7 +192,7 @@ class HuggingFaceLearner(InMemoryLearner):
 
 
 def little_adapted(share: float) -> str:
-    """Return what the user should know of an adapter that reaches few weights."""
+    """Return a notice for the user if an adapter covers few weights."""
     return (
         f"LoRA adapts {share:.0%} of the weights between embeddings and logits; the rest stays as it is: name more of "
         "them in lora.targets, set lora.dropout: 0 where experts are fused, or tune: full"

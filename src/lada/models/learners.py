@@ -1,4 +1,4 @@
-"""What a configuration's `model` says about a learner of any kind before anything is loaded."""
+"""The options of learners of any kind: what a configuration's `model` tells before anything is loaded."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class LearnerOptions(Options):
 
     @property
     def able(self) -> frozenset[Verb]:
-        """What the learner may be asked to do."""
+        """The verbs that the learner may be asked for."""
         return frozenset(Verb)
 
     @property

@@ -1,8 +1,8 @@
-"""Log-probs of completions under a causal LM: of their own tokens, of given others beside them, of the likeliest.
+"""Log-probs of completions under a causal LM: of their own tokens, of other given tokens, of the likeliest tokens.
 
-Logits are as large as the vocabulary, so they are computed at the completions' positions alone, and turned into
-log-probs in chunks of positions, forwards as well as backwards. Of the vocabulary's width there are only the model's
-logits, in the model's own dtype: their gradient is written over them, where nothing needs them any more.
+Logits are as large as the vocabulary, so they are computed only at the completions' positions, and turned into
+log-probs in chunks of positions, forwards and backwards. Only the model's logits, in the model's own dtype, have the
+vocabulary's width: their gradient overwrites them when nothing needs them any more.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,16 +18,16 @@ from lada.models.head import at, head_sees
 from lada.models.memory import CHUNK
 
 FOREIGN = "CppFunction"
-"""What PyTorch calls a step of the way back in C++ that is none of its own: TorchScript's, an extension's."""
+"""PyTorch's name for a backward step in C++ that is not its own: TorchScript's or an extension's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What a model predicts of the completions of some rows, all their N tokens in one line, row by row.
+    """A model's predictions of the completions of some rows: all their N tokens in one line, row by row.
 
-    `logits` [N, vocabulary] are those that predict each completion token and `own` [N] is that token; `mask` [rows,
-    longest completion] is True where a row has a token. `hidden` are the hidden states [N, width] that predict them, or
-    have seen them, by the depths that were asked for.
+    `logits` [N, vocabulary] predict each completion token, and `own` [N] is that token. `mask` [rows, longest
+    completion] is True where a row has a token. `hidden` holds the hidden states [N, width] that predict the tokens, or
+    have seen them, by the requested depths.
     """
 
     logits: Tensor
@@ -51,10 +51,10 @@ def predict(
     *,
     behind: bool = False,
 ) -> Predicted:
-    """Run the model over rows, each with at least one token before its completion. Gradients flow.
+    """Run the model over rows, each with at least one token before its completion. Gradients propagate.
 
-    `exits` are the depths, as shares (0..1] of the layers, of which the hidden states are wanted: those that predict
-    the tokens or, with `behind`, those that have seen them.
+    `exits` are the depths, as shares (0..1] of the layers, whose hidden states are requested: those that predict the
+    tokens or, with `behind`, those that have seen them.
     """
     if company == "none" or (company == "equal" and len(set(map(len, rows))) > 1):
         return _joined([predict(model, [row], pad, exits=exits, behind=behind) for row in rows])
@@ -66,7 +66,7 @@ def predict(
     logits = output.logits
     where = answer if behind else before
     hidden = {depth: _at_depth(output.hidden_states, depth)[:, : ids.shape[1]][where] for depth in exits}
-    if logits.shape[:2] == ids.shape:  # a model that has no head to be told so
+    if logits.shape[:2] == ids.shape:  # a model without a named head
         logits = logits[before.to(logits.device)]
     counts = answer.sum(1)
     mask = torch.arange(int(counts.max()), device=counts.device)[None, :] < counts[:, None]
@@ -74,16 +74,16 @@ def predict(
 
 
 def _at_depth(hidden_states: Sequence[Tensor], depth: float) -> Tensor:
-    """Return the states [rows, positions, width] behind the layer nearest to a share (0..1] of all, the first at least.
+    """Return the states [rows, positions, width] after the layer nearest to a share (0..1] of all, at least the first.
 
-    The first of the states are the embeddings, behind no layer.
+    The first states are the embeddings, before any layer.
     """
     hidden = hidden_states[max(1, round(depth * (len(hidden_states) - 1)))]
     return hidden.mean(0) if hidden.dim() > 3 else hidden  # Gemma 3n has several streams, and predicts from their mean
 
 
 def _joined(parts: Sequence[Predicted]) -> Predicted:
-    """Return what was predicted of rows one by one as if they had shared a batch."""
+    """Return the predictions of single rows as if they had shared a batch."""
     widest = max(part.mask.shape[1] for part in parts)
     return Predicted(
         torch.cat([part.logits for part in parts]),
@@ -96,7 +96,7 @@ def _joined(parts: Sequence[Predicted]) -> Predicted:
 def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any") -> tuple[Tensor, Tensor]:
     """Return log-probs and mask of the completion tokens, each [n, longest completion], aligned at the left.
 
-    Log-probs are natural, float32 whatever the model's dtype, and 0 where the mask is False. Gradients flow.
+    Log-probs are natural, float32 for any dtype of the model, and 0 where the mask is False. Gradients propagate.
     """
     predicted = predict(model, rows, pad, company)
     own, _ = log_probs_of(predicted)
@@ -104,10 +104,10 @@ def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int, company: Comp
 
 
 def log_probs_of(predicted: Predicted, beside: Tensor | None = None, *, spare: bool = True) -> tuple[Tensor, Tensor]:
-    """Return the log-probs of the completions' own tokens [N] and of those `beside` them, [N, k] for ids [N, k].
+    """Return the log-probs of the completions' own tokens [N] and of other tokens `beside` them, [N, k] for ids [N, k].
 
-    Both are float32, or float64 of a model in it. Gradients flow through both, once: where nobody else reads the logits
-    (`spare`), they may take their place.
+    Both are float32, or float64 for a model in float64. Gradients propagate through both, once: if nothing else reads
+    the logits (`spare`), gradients may overwrite them.
     """
     if beside is None:
         beside = predicted.own.new_zeros((len(predicted.own), 0))
@@ -117,9 +117,10 @@ def log_probs_of(predicted: Predicted, beside: Tensor | None = None, *, spare: b
 
 
 def over_vocabulary(logits: Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return a `measure` of the distribution of each row of logits [N, vocabulary], [N]. Gradients flow.
+    """Return a `measure` of the distribution of each row of logits [N, vocabulary], [N]. Gradients propagate.
 
-    It is given log-probs [c, vocabulary] in float32, a chunk of rows at a time, which is made again on the way back.
+    It receives log-probs [c, vocabulary] in float32, one chunk of rows at a time, which is recomputed in the backward
+    pass.
     """
 
     def of(chunk: Tensor) -> Tensor:
@@ -148,8 +149,8 @@ def read_out(head: Any, states: Tensor, ids: Tensor) -> Tensor:
 def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Tensor]:
     """Return ids, ascending, and log-probs of the k likeliest tokens per completion token, each [N, k].
 
-    The own token is always one of them, if need be in the place of the least likely. Only ids below `vocabulary` are
-    named, since a model may have more embeddings than its tokenizer has tokens. No gradients.
+    The own token is always one of them; if necessary, it replaces the least likely one. Only ids below `vocabulary` are
+    returned, since a model may have more embeddings than its tokenizer has tokens. No gradients.
     """
     parts = []
     for part in _chunks(predicted.logits):
@@ -159,15 +160,15 @@ def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Te
         ids[lacking, -1] = own[lacking, 0]
         ids = ids.sort(1).values
         log_probs = logits.gather(1, ids) - logits.logsumexp(1, keepdim=True)
-        parts.append((ids, log_probs.clamp(max=0)))  # rounding puts a certain token a hair above
+        parts.append((ids, log_probs.clamp(max=0)))  # rounding puts a certain token slightly above 0
     ids, log_probs = zip(*parts, strict=True)
     return torch.cat(ids), torch.cat(log_probs)
 
 
 def log_probs_at(logits: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log_softmax(logits) at `columns` [N, k], and what its rows are normalised by [N, 1].
+    """Return log_softmax(logits) at `columns` [N, k], and the normaliser of its rows [N, 1].
 
-    Both are float32, or wider where the logits are.
+    Both are float32, or wider if the logits are.
     """
     wide = torch.promote_types(logits.dtype, torch.float32)
     found = torch.empty(columns.shape, device=logits.device, dtype=wide)
@@ -180,13 +181,13 @@ def log_probs_at(logits: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def is_spare(logits: Tensor) -> bool:
-    """Return whether no step of the way back needs the values of `logits`, so that they may be overwritten.
+    """Return whether no backward step needs the values of `logits`, so that they may be overwritten.
 
-    What made them is asked whether it has kept them, as a tanh does; of code that answers in no such way, such as a
-    quantised, compiled or scripted layer's, it is not assumed.
+    This asks the step that made them whether it has saved them, as a tanh does. Steps that cannot tell, such as those
+    of quantised, compiled or scripted layers, count as needing them.
     """
     maker = (logits if logits._base is None else logits._base).grad_fn
-    # At version 0 nothing else has written into their memory, so there is nobody but the maker to ask.
+    # At version 0, nothing else has written into their memory, so only their maker must be asked.
     if maker is None or logits._version or isinstance(maker, torch.autograd.function.BackwardCFunction):
         return False
     if type(maker).__name__ == FOREIGN:
@@ -199,7 +200,7 @@ def is_spare(logits: Tensor) -> bool:
 class _LogProbs(torch.autograd.Function):
     """log_softmax(logits) at the columns `own` [N, 1] and `beside` [N, k]: [N, 1 + k], float32 or wider.
 
-    On the way back, `spare` logits are overwritten by their gradient.
+    In the backward pass, `spare` logits are overwritten by their gradient.
     """
 
     @staticmethod
@@ -214,12 +215,12 @@ class _LogProbs(torch.autograd.Function):
         """d log p_j / d logit_i = [i = j] - p_i."""
         logits, own, beside, totals = ctx.saved_tensors
         (grad,) = grads
-        # A second way back would find its logits gone; autograd counts what is written and raises there.
+        # A second backward pass would find its logits gone; autograd notices the write and raises.
         result = logits.detach() if ctx.spare else torch.empty_like(logits)
         for part in _chunks(logits):
             place = result[part] if result.dtype == totals.dtype else None
             chunk = torch.sub(logits[part], totals[part], out=place).exp_().mul_(-grad[part].sum(1, keepdim=True))
-            # One after the other: no column stands twice in either, so each sum has one order on every device.
+            # One after the other: no column occurs twice in either, so each sum has the same order on every device.
             chunk.scatter_add_(1, own[part], grad[part, :1])
             chunk.scatter_add_(1, beside[part], grad[part, 1:])
             if place is None:

@@ -1,4 +1,4 @@
-"""From a folder or a hub id to a learner, with an explanation of whatever is missing."""
+"""Loads a learner from a folder or a hub id, and explains what is missing."""
 
 from pathlib import Path as FilePath
 from typing import Any
@@ -65,7 +65,8 @@ def load(
 
 
 def check(folder: str, options: ModelOptions) -> None:
-    """Raise InputError where something is missing that can be told without the weights, before anything is trained."""
+    """Raise InputError, before anything is trained, if something is missing that can be detected without the
+    weights."""
     check_placement(options)
     if options.compile:
         check_compiler(pick_device(options.device))
@@ -80,7 +81,7 @@ def check(folder: str, options: ModelOptions) -> None:
 
 
 def _generation(folder: str) -> GenerationConfig | None:
-    """Return a folder's generation settings; None where it has none."""
+    """Return a folder's generation settings; None if it has none."""
     try:
         return GenerationConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError):
@@ -88,9 +89,9 @@ def _generation(folder: str) -> GenerationConfig | None:
 
 
 def check_context(config: Any, options: ModelOptions) -> None:
-    """Raise InputError where answers may be longer than the context of a model of that configuration.
+    """Raise InputError if answers may be longer than the context of a model with that configuration.
 
-    The default is taken for every model: whoever has a tiny one need not lower it.
+    The default length is accepted for every model, so it need not be lowered for a tiny one.
     """
     default = ModelOptions.model_fields["max_new_tokens"].default
     if options.max_new_tokens > max(context := context_of(config), default):
@@ -101,9 +102,10 @@ def check_context(config: Any, options: ModelOptions) -> None:
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
-    """Load configuration and tokenizer of a folder or hub id and return the tokenizer; cheap, unlike the weights.
+    """Load configuration and tokenizer of a folder or hub id and return the tokenizer. This is cheap, unlike the
+    weights.
 
-    Raises InputError, naming what is missing; for a hub that cannot be reached, within seconds.
+    Raises InputError, naming what is missing; if the hub cannot be reached, within seconds.
     """
     folder = FilePath(source)
     if not is_folder(folder):
@@ -115,23 +117,24 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
             f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
             "the weights; save it there with tokenizer.save_pretrained(folder)"
         )
-    # trust_remote_code False: else transformers would ask at the keyboard whether to run a model's own code.
+    # trust_remote_code False: else transformers would ask interactively whether to run a model's own code.
     with explained(source, revision):
         AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         if is_folder(folder) and not _has_tokenizer(folder):
             return read_tekken(folder)
-        # mistral_format False: else a tekken.json beside the tokenizer gave one without most of what is asked here.
+        # mistral_format False: else a tekken.json next to the tokenizer gives a tokenizer without most methods used
+        # here.
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, mistral_format=False)
 
 
 def _load_model(source: str, revision: str | None, told: dict[str, Any]) -> Any:
-    """Load the weights, all of them."""
+    """Load all weights."""
     with explained(source, revision):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,
             trust_remote_code=False,
-            use_safetensors=True,  # weights in pickles may be programs
+            use_safetensors=True,  # pickled weights may contain programs
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, by name
             **told,

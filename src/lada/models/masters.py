@@ -1,7 +1,7 @@
 """Float32 masters of trained weights that compute in fewer bits (mixed precision, arXiv 1710.03740).
 
 bfloat16 has 8 bits of precision, so an update of less than 1/512 of a weight is rounded away, and usual learning rates
-update norms by less than that. Masters take every update; what computes is a rounded copy of them.
+update norms by less than that. Masters receive every update; the model computes with rounded copies of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,27 +16,28 @@ NARROW = (torch.bfloat16, torch.float16)
 
 
 class Masters:
-    """The masters of a model. They are its parameters from the first update on, but for the time it computes."""
+    """The masters of a model. From the first update on they are its parameters, except while it computes."""
 
     def __init__(self, model: Any) -> None:
-        """Take the types that trained weights have now for those they compute in."""
+        """Remember the current types of trained weights as the types for computing."""
         self._model = model
         self._computes = {p: p.dtype for p in model.parameters() if p.requires_grad and p.dtype in NARROW}
 
     def keep(self) -> None:
-        """Make the masters the model's parameters, in float32, and draw them from those that compute at first."""
+        """Make the masters, float32, the model's parameters; at first they are copies of the computing weights."""
         for weight in self._computes:
             weight.data = weight.data.float()
 
     def restore(self, values: Iterable[Tensor]) -> None:
-        """Take the masters of all trained parameters, in the model's order."""
+        """Load the masters of all trained parameters, in the model's order."""
         self.keep()
         for weight, value in zip(self._trained(), values, strict=True):
             weight.data.copy_(value)
 
     @contextmanager
     def rounded(self) -> Iterator[None]:
-        """Let the model compute: within, its parameters are rounded copies. Not to be entered in inference mode."""
+        """Let the model compute: within this context, its parameters are rounded copies. Do not enter it in inference
+        mode."""
         masters = {weight: weight.data for weight, dtype in self._computes.items() if weight.dtype != dtype}
         for weight, master in masters.items():
             weight.data = master.to(self._computes[weight])
@@ -50,9 +51,10 @@ class Masters:
     def training(
         self, make: Callable[[nn.Module], torch.optim.Optimizer]
     ) -> Iterator[tuple[nn.Module, torch.optim.Optimizer]]:
-        """Yield the module whose parameters are updated, and the optimiser that `make` gives for it.
+        """Yield the module whose parameters are updated, and its optimiser from `make`.
 
-        Within, the model computes with rounded copies; its gradients are added up in float32, at the masters.
+        Within this context, the model computes with rounded copies; gradients are accumulated in float32, at the
+        masters.
         """
         if not self._computes:
             yield self._model, make(self._model)

@@ -1,14 +1,14 @@
-"""How much memory a model will take, told from its shape before any weight is read.
+"""Estimates a model's memory from its shape, before any weight is read.
 
-Parameters are counted on the meta device. What autograd keeps for the way back is counted too: a forward pass over
-fake tensors, which have a shape and a type but no numbers, adds up what it saves. The rest is our reading of what the
-learner does, as upper bounds: every row of a batch is taken to be as long as the longest may be.
+Parameters are counted on the meta device. Memory that autograd keeps for the backward pass is counted too: a forward
+pass over fake tensors, which have a shape and a type but no numbers, adds up what it saves. The rest are upper bounds
+from our reading of the learner: every row of a batch counts as long as the longest possible one.
 
     studying    weights + masters + gradients + AdamW's two states + activations + logits, twice where their gradient
                 cannot be written over them
     answering   weights + masters + what one layer works with + the greater of KV cache (writing) and logits (judging)
 
-Not counted: what the allocator wastes, kernels' own workspaces, the CUDA context, the interpreter.
+The estimate does not include the allocator's waste, kernels' workspaces, the CUDA context and the interpreter.
 """
 
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from lada.models.options import ModelOptions
 FLOAT32 = 4
 """Bytes of a float32."""
 CHUNK = 2**22
-"""Logits that are held in float32 at once."""
+"""The number of logits that are held in float32 at once."""
 
 Count = Annotated[int, Field(ge=0)]
 
 
 class MemoryEstimate(Record):
-    """What a party's model takes at most, bytes but for the two counts; what it does not do takes 0."""
+    """The maximum memory of a party's model, bytes except for the two counts; work that it does not do takes 0."""
 
     parameters: int
     trainable: int
@@ -36,16 +36,16 @@ class MemoryEstimate(Record):
     """The share of the weights between embeddings and logits that LoRA adapts; None without LoRA."""
     weights: int
     masters: int
-    """In float32, of weights that are trained and compute in fewer bits; from the first study on."""
+    """Float32 masters of trained weights that compute in fewer bits; from the first study on."""
     gradients: int
     optimizer: int
     activations: int
-    """Kept for the way back by the micro-batch that is largest."""
+    """Kept for the backward pass by the largest micro-batch."""
     study_logits: int
     cache: int
     """Keys and values of `batch_size` rows."""
     working: int
-    """What one layer holds while it answers `batch_size` rows."""
+    """The working memory of one layer while it answers `batch_size` rows."""
     answer_logits: int
     """Logits of the paths that are judged at once."""
 
@@ -66,13 +66,13 @@ class MemoryEstimate(Record):
     @computed_field
     @property
     def peak(self) -> int:
-        """The greater of both."""
+        """The larger of the two."""
         return max(self.studying, self.answering)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a model is asked to hold at once: the longest prompt and completion, tokens, and rows of a micro-batch.
+    """What a model must hold at once: the longest prompt and completion, tokens, and rows of a micro-batch.
 
     `rows` counts rejected paths too; 0 for a model that never studies.
     """
@@ -83,11 +83,12 @@ class Load:
 
 
 SHAPING = frozenset({"model", "tune", "lora", "quantise", "attention"})
-"""The options that a trace depends on, and no other, so that equal traces are made once."""
+"""Only the options that a trace depends on, so that equal traces are computed once."""
 
 
 class Trace(Record):
-    """What does not depend on how many rows there are: counts, bytes of weights, bytes per row, sizes of the model."""
+    """The parts that do not depend on the number of rows: counts, bytes of weights, bytes per row, sizes of the
+    model."""
 
     parameters: Count
     trainable: Count
@@ -95,26 +96,26 @@ class Trace(Record):
     weights: Count
     masters: Count
     kept: Count
-    """For the way back."""
+    """Kept for the backward pass."""
     copies: Annotated[int, Field(ge=1, le=2)]
-    """Of the logits in a study: 2 where their gradient cannot be written over them."""
+    """Copies of the logits in a study: 2 if their gradient cannot overwrite them."""
     working: Count
     """By one layer."""
     itemsize: Count
-    """Of the numbers that flow between layers."""
+    """Bytes of the numbers that flow between layers."""
     length: Count
     """Tokens of prompt and completion, as far as the context holds them."""
     completion: Count
     layers: Annotated[int, Field(gt=0)]
     width: Count | None
-    """Of the hidden states; None where the configuration does not say."""
+    """The width of the hidden states; None if the configuration does not say."""
     vocabulary: Count
     cached: Count
-    """Numbers that are kept of a token as its keys, and as many as its values; of all layers."""
+    """Numbers that are stored as the keys of a token, and as many as its values; of all layers."""
 
 
 def estimate_of(trace: Trace, options: ModelOptions, rows: int) -> MemoryEstimate:
-    """Return what a model of this trace takes with micro-batches of so many rows; 0 for one that never studies."""
+    """Return the estimate for a model of this trace with micro-batches of `rows` rows; 0 if it never studies."""
 
     def logits(rows: int, copies: int) -> int:
         needed = rows * trace.completion * trace.vocabulary
@@ -123,7 +124,7 @@ def estimate_of(trace: Trace, options: ModelOptions, rows: int) -> MemoryEstimat
     kept = trace.kept
     if (
         options.gradient_checkpointing and trace.width is not None
-    ):  # the input of every layer, and one layer as it is computed anew
+    ):  # the input of every layer, and one layer that is recomputed
         kept = trace.layers * trace.length * trace.width * trace.itemsize + trace.kept // trace.layers
     studies = rows > 0
     return MemoryEstimate(

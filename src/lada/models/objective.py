@@ -144,9 +144,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What an objective may have to know of a model to make arrays that fit.
+    """Sizes of a model that an objective may need to make fitting arrays.
 
-    `width` is that of hidden states, `head` that of the states that the output head reads, 0 for a model without one.
+    `width` is the width of hidden states. `head` is the width of the states that the output head reads, 0 for a model
+    without one.
     """
 
     width: int
@@ -158,10 +159,10 @@ class Objective:
     """A loss over lessons, with explicit state and no side effects. Its needs are declared on registration."""
 
     name: str = ""
-    """What it is registered as."""
+    """The name under which it is registered."""
     needs: Needs = NOTHING
     plain: bool = False
-    """Whether it is the likelihood of the chosen texts alone, so that whoever studies the same does the same."""
+    """Whether it is only the likelihood of the chosen texts, so that equal studies give equal results."""
     trained: tuple[str, ...] = ()
     """The names of the state's arrays that are trained with the model."""
 

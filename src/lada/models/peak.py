@@ -1,9 +1,9 @@
-"""How much memory a phase took at its peak, as far as the platform tells.
+"""The peak memory of a phase, as far as the platform reports it.
 
-On CUDA it is what this process's tensors took on its devices, without the caches of PyTorch and the CUDA context. On
-MPS it is what the driver holds for this process. On a CPU it is the resident size of the whole process: interpreter,
-libraries and, with several parties in one process, all of them are part of it. Only Linux tells it of the phase alone;
-elsewhere it is the highest since the process began.
+On CUDA, it is the memory of this process's tensors on its devices, without PyTorch's caches and the CUDA context. On
+MPS, it is the memory that the driver holds for this process. On a CPU, it is the resident size of the whole process,
+including the interpreter, libraries and all parties in the process. Only Linux reports it for a single phase; elsewhere
+it is the highest since the process began.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 CLEAR_PEAK = "5"
-"""What Linux takes for: forget the highest resident size."""
+"""The value that makes Linux forget the highest resident size."""
 
 
 def begin_peak(device: str) -> None:
@@ -29,7 +29,7 @@ def begin_peak(device: str) -> None:
 
 
 def peak_memory(device: str) -> int:
-    """Return the peak of the phase, bytes; 0 where the platform does not tell."""
+    """Return the peak of the phase, bytes; 0 if the platform does not report it."""
     if device.startswith("cuda"):
         import torch
 
@@ -43,7 +43,7 @@ def peak_memory(device: str) -> int:
 
 def resident_peak() -> int:
     """Return the highest resident size of this process, bytes; 0 on Windows, which has no such call."""
-    # On Linux getrusage would start from the size of the process that started this one.
+    # On Linux, getrusage would start from the size of the parent process.
     with suppress(OSError):
         if found := re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE):
             return int(found[1]) * 1024
@@ -52,4 +52,4 @@ def resident_peak() -> int:
     except ImportError:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes, but for macOS
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes, except on macOS

@@ -1,4 +1,4 @@
-"""Where a model computes and in what precision: its device or devices, dtype, bits and attention."""
+"""Decides where and how precisely a model computes: devices, dtype, bits and attention."""
 
 import ctypes
 import sys
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
 
 PAGED = (5, 17)
-"""The version of transformers since which continuous batching takes the sizes of its cache as they are given here."""
+"""The first version of transformers whose continuous batching accepts the sizes of its cache in the form used here."""
 AMD = Path("/dev/kfd")
-"""What Linux has where there is a driver for AMD's devices."""
+"""The file that exists on Linux if there is a driver for AMD devices."""
 
 
 def may_be_accelerated() -> bool:
-    """Whether PyTorch may find an accelerator. Without a driver it finds none, and need not be imported to be asked."""
+    """Whether PyTorch may find an accelerator. Without a driver it cannot, so it need not be imported to ask."""
     return "torch" in sys.modules or has_driver()
 
 
 def has_driver() -> bool:
-    """Whether there is a driver of an accelerator: on Linux that is looked up, elsewhere there is taken to be one."""
+    """Whether there is a driver of an accelerator: checked on Linux, assumed elsewhere."""
     if not sys.platform.startswith("linux") or AMD.exists():
         return True
     try:
-        ctypes.CDLL("libcuda.so.1")  # as PyTorch looks for the driver of Nvidia's
+        ctypes.CDLL("libcuda.so.1")  # as PyTorch looks for Nvidia's driver
     except OSError:
         return False
     return True
 
 
 def device_type(wish: str) -> str:
-    """Return the type of the device for a wish: `auto` takes CUDA, then MPS, then the CPU.
+    """Return the type of device for a wish: `auto` selects CUDA, else MPS, else the CPU.
 
-    Raises InputError for one that lacks.
+    Raises InputError for a missing device.
     """
     there = {"cuda": False, "mps": False, "cpu": True}
     if may_be_accelerated():
@@ -63,7 +63,7 @@ def pick_device(wish: str) -> "torch.device":
 
 
 def dtype_name(wish: str, device: str) -> str:
-    """Return the dtype for a wish, by name; `auto` is bfloat16 on a CUDA device that computes it, else float32."""
+    """Return the name of the dtype for a wish; `auto` is bfloat16 on a CUDA device that supports it, else float32."""
     if wish != "auto":
         return wish
     if not device.startswith("cuda"):
@@ -81,7 +81,7 @@ def pick_dtype(wish: str, device: "torch.device") -> "torch.dtype":
 
 
 def check_backend(generation: Generation) -> None:
-    """Raise InputError where the package of a backend is not installed, or too old."""
+    """Raise InputError if the package of a backend is not installed or too old."""
     if generation.backend == "continuous":
         have = version("transformers")
         if tuple(map(int, have.split(".")[:2])) < PAGED:
@@ -97,7 +97,7 @@ def check_backend(generation: Generation) -> None:
 
 
 def check_placement(options: ModelOptions) -> None:
-    """Raise InputError where this machine lacks a device or a package that the options need."""
+    """Raise InputError if this machine lacks a device or a package that the options need."""
     device = device_type(options.device)
     if options.attention in ("flash_attention_2", "flex_attention") and device != "cuda":
         raise InputError(f"model.attention: {options.attention!r} needs a CUDA device; expected sdpa or eager")
@@ -121,7 +121,7 @@ def check_placement(options: ModelOptions) -> None:
 
 
 def _check_parallel(processes: int, device: str) -> None:
-    """Raise InputError where this machine cannot run so many copies of a model on devices of this type."""
+    """Raise InputError if this machine cannot run that many copies of a model on devices of this type."""
     import torch
     import torch.distributed as dist
 
@@ -140,7 +140,7 @@ def _check_parallel(processes: int, device: str) -> None:
 
 
 def placement(options: ModelOptions) -> dict[str, Any]:
-    """Return what `from_pretrained` is to be told. A model without `device_map` in it still has to be moved."""
+    """Return the arguments for `from_pretrained`. Without `device_map` among them, the model must still be moved."""
     check_placement(options)
     device = pick_device(options.device)
     dtype = pick_dtype(options.dtype, device)
@@ -151,7 +151,7 @@ def placement(options: ModelOptions) -> dict[str, Any]:
         told["device_map"] = options.device_map
     if options.quantise is not None:
         told["quantization_config"] = _bits(options.quantise, dtype)
-        told.setdefault("device_map", {"": device})  # weights are packed where they will stay
+        told.setdefault("device_map", {"": device})  # weights are packed on the device where they stay
     return told
 
 

@@ -126,7 +126,7 @@ def _accounting() -> Any:
 
 def poisson_batches(lessons: int, rate: float, steps: int, rng: np.random.Generator) -> Iterator[list[int]]:
     """Yield `steps` batches of indices. Each batch includes each index with probability `rate` and may be empty."""
-    import numpy as np  # here, since who only reads options does not need it
+    import numpy as np  # here, since reading options does not need it
 
     for _ in range(steps):
         yield np.flatnonzero(rng.random(lessons) < rate).tolist()

@@ -1,4 +1,4 @@
-"""What a model reads before it answers: chat template or prompt, system message, thinking."""
+"""The text that a model reads before it answers: chat template or prompt, system message, thinking."""
 
 from lada.core.errors import InputError
 from lada.core.thinking import conclusion
@@ -7,7 +7,7 @@ from lada.models.turns import FAILURES, Template
 
 
 class Prompts:
-    """Wraps questions for one tokenizer, and keeps the think tags of what is written in order."""
+    """Wraps questions for one tokenizer, and keeps the think tags of generated texts consistent."""
 
     def __init__(
         self,
@@ -19,7 +19,7 @@ class Prompts:
         name: str,
         header: str = "",
     ) -> None:
-        """`template` is None for a tokenizer without one; `name` is the tokenizer's; for `header` see Turn.
+        """`template` is None for a tokenizer without one; `name` is the tokenizer's name; see Turn for `header`.
 
         Raises InputError for a prompt without `{question}`, and a system message without a chat template.
         """
@@ -44,10 +44,10 @@ class Prompts:
             ) from error
         at = len(before.rstrip()) - len(think.open) if think else len(before)
         self._opened = before[at:] if think and before[at:].rstrip() == think.open else ""
-        """The opening tag, where the template itself writes it in front of what the model writes."""
+        """The opening tag, if the template itself writes it before the model's text."""
 
     def before_answer(self, question: str) -> str:
-        """Return the text that a model goes on from to answer a question."""
+        """Return the text that a model continues to answer a question."""
         if self._template is None:
             return self._prompt.replace("{question}", question)
         if self._system is None:
@@ -59,10 +59,11 @@ class Prompts:
         return self._template.render({"role": "user", "content": f"{self._system}\n\n{question}"})
 
     def before_path(self, question: str, path: str) -> str:
-        """Return the text in front of a whole path, be it to judge or to learn it.
+        """Return the text before a whole path, to judge or to learn it.
 
-        Where the model thinks and the path does not, an empty block stands before it, as in Qwen3's template; else a
-        model would learn that its answers are thoughts. A template that heads answers, as harmony does, heads the path.
+        If the model thinks but the path does not, an empty block precedes it, as in Qwen3's template; else a model
+        would learn that its answers are thoughts. If a template puts a header before answers, as harmony does, the path
+        gets it too.
         """
         before = self.before_answer(question)
         if self._think is None:
@@ -77,9 +78,9 @@ class Prompts:
         return f"{before}{self._think.open}\n\n{self._think.close}\n\n"
 
     def path(self, written: str) -> str:
-        """Return what a model wrote as a path: with its opening tag, or without its thinking.
+        """Return a model's text as a path: with its opening tag, or without its thinking.
 
-        Of thinking that is not to be kept and has not ended, nothing is left.
+        Thinking that is not kept and has not ended is removed completely.
         """
         think = self._think
         if think is None:
@@ -90,7 +91,7 @@ class Prompts:
 
 
 def _takes_role(template: Template, system: str) -> bool:
-    """Return whether a chat template knows a system message: some refuse it, some leave it out."""
+    """Return whether a chat template supports a system message: some refuse it, some drop it."""
     try:
         return system.strip() in template.render(
             {"role": "system", "content": system}, {"role": "user", "content": "?"}

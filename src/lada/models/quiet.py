@@ -1,4 +1,4 @@
-"""Progress bars of other libraries, which would tear the view of a run."""
+"""Hides progress bars of other libraries, which would disturb the view of a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,9 @@ from typing import Any
 
 @contextmanager
 def hidden_bars(utils: Any) -> Iterator[None]:
-    """Keep a library's progress bars from the screen; restore their setting afterwards.
+    """Hide a library's progress bars; restore their setting afterwards.
 
-    `utils` is its module with `disable_progress_bars` and the like, as huggingface_hub and datasets have it.
+    `utils` is its module with `disable_progress_bars` and similar functions, as in huggingface_hub and datasets.
     """
     hidden = utils.are_progress_bars_disabled()
     utils.disable_progress_bars()
@@ -21,11 +21,11 @@ def hidden_bars(utils: Any) -> Iterator[None]:
 
 @contextmanager
 def no_bars() -> Iterator[None]:
-    """Keep the progress bars of transformers and huggingface_hub from the screen; restore their setting afterwards."""
+    """Hide the progress bars of transformers and huggingface_hub; restore their setting afterwards."""
     from huggingface_hub import utils
     from transformers.utils import logging
 
-    with hidden_bars(utils):  # which transformers switches with its own
+    with hidden_bars(utils):  # which transformers switches together with its own
         loading = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         try:

@@ -1,8 +1,8 @@
-"""Data parallel studying: each rank has a copy of the model and takes its share of every batch's rows.
+"""Data-parallel studies: each rank has a copy of the model and processes its share of every batch's rows.
 
-A gradient is a sum over rows that each rank has divided by the whole batch's tokens, so the gradients of all
-ranks are added up, not averaged, and each rank then takes the same step (Li et al. 2020, arXiv 2006.15704). They are
-added up once a step, after its micro-batches, since ranks may have different numbers of these, or none.
+Each rank divides its sum over rows by the whole batch's tokens. So the gradients of all ranks are added, not averaged,
+and each rank then takes the same step (Li et al. 2020, arXiv 2006.15704). They are added once per step, after its
+micro-batches, since ranks may have different numbers of these, or none.
 """
 
 import time
@@ -17,30 +17,31 @@ from torch import Tensor
 
 T = TypeVar("T")
 BUCKET = 2**24
-"""Numbers that are sent at once; as many are held beside the gradients."""
+"""How many numbers are sent at once; as many are held in addition to the gradients."""
 LONGEST_PAUSE = 0.005
-"""Seconds between two looks at whether something has arrived."""
+"""Seconds between two checks for arrivals."""
 
 
 class Ranks:
-    """The processes that study one model together, of which this is number `rank`; by itself it is the only one."""
+    """The processes that study one model together; this one has the number `rank`. This base class is a single
+    process."""
 
     rank = 0
     size = 1
 
     def share(self, rows: Sequence[T]) -> list[T]:
-        """Return this rank's rows of a batch, every `size`-th, so that long and short ones are spread evenly."""
+        """Return this rank's rows of a batch, every `size`-th, so that long and short rows are spread evenly."""
         return list(rows[self.rank :: self.size])
 
     def agree(self, weights: Iterable[Tensor]) -> None:
         """Give all ranks the weights of rank 0."""
 
     def add_up(self, numbers: Tensor) -> Tensor:
-        """Return the sum of all ranks' tensors, which have one shape."""
+        """Return the sum of all ranks' tensors, which have the same shape."""
         return numbers
 
     def add_gradients(self, weights: Sequence[Tensor], loss: float) -> float:
-        """Leave the sum of all ranks' gradients in the weights, and return that of their losses."""
+        """Store the sum of all ranks' gradients in the weights, and return the sum of their losses."""
         return loss
 
 
@@ -53,7 +54,7 @@ class Group(Ranks):
     def __init__(
         self, rank: int, size: int, device: torch.device, store: Path, timeout: float, watch: Callable[[], None]
     ) -> None:
-        """Meet the others at the file `store`. `watch` is called while it waits for them; it may raise."""
+        """Meet the others through the file `store`. `watch` is called while it waits for them; it may raise."""
         self.rank, self.size = rank, size
         self._device = device
         self._watch = watch
@@ -76,8 +77,8 @@ class Group(Ranks):
         return sent
 
     def add_gradients(self, weights: Sequence[Tensor], loss: float) -> float:
-        """See Ranks.add_gradients. A weight that no rank has a gradient for has none after it."""
-        # Doubles, so that a loss keeps its bits; MPS, which has none, is refused.
+        """See Ranks.add_gradients. A weight without a gradient in any rank has none afterwards."""
+        # Doubles keep losses exact; MPS, which lacks them, is refused.
         told = torch.tensor([loss, *(weight.grad is not None for weight in weights)], dtype=torch.float64)
         total, *known = self.add_up(told).tolist()
         trained = [weight for weight, count in zip(weights, known, strict=True) if count]
@@ -91,7 +92,7 @@ class Group(Ranks):
         return total
 
     def _wait(self, work: Any) -> None:
-        """Wait for a message, looking after the others meanwhile: NCCL would wait for ever for one that has died."""
+        """Wait for a message and watch the others meanwhile: NCCL would wait forever for a dead rank."""
         end, pause = time.monotonic() + self._timeout, 0.0
         while not work.is_completed():
             self._watch()
@@ -103,7 +104,7 @@ class Group(Ranks):
 
 
 def _meet(device: torch.device, place: Path, rank: int, size: int, timeout: timedelta) -> Any:
-    """Return a group of its own, so that the process's default group, which may be somebody else's, is left alone."""
+    """Return a separate group, since the process's default group may belong to other code."""
     distributed: Any = dist
     store = distributed.FileStore(str(place), size)
     if device.type == "cuda":
@@ -112,12 +113,13 @@ def _meet(device: torch.device, place: Path, rank: int, size: int, timeout: time
         return distributed.ProcessGroupNCCL(store, rank, size, options)
     options = distributed.ProcessGroupGloo._Options()
     options._timeout = timeout
-    options._devices = [distributed.ProcessGroupGloo.create_device(hostname="127.0.0.1")]  # nobody else may listen
+    options._devices = [distributed.ProcessGroupGloo.create_device(hostname="127.0.0.1")]  # local only
     return distributed.ProcessGroupGloo(store, rank, size, options)
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield neighbours of one dtype that have at most BUCKET numbers together, larger ones by themselves."""
+    """Yield groups of neighbouring tensors of one dtype with at most BUCKET numbers in total; larger tensors form their
+    own group."""
     bucket: list[Tensor] = []
     for gradient in gradients:
         full = bucket and sum(each.numel() for each in bucket) + gradient.numel() > BUCKET

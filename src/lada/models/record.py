@@ -1,4 +1,4 @@
-"""What a model says of the tokens in the making, kept on its device until all are written."""
+"""Log-probs recorded during generation, kept on the model's device until all tokens are written."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from lada.models.likelihood import log_probs_at
 
 
 class Record:
-    """The log-probs of the tokens that are chosen, and of the one that would close the path in their place."""
+    """The log-probs of the chosen tokens, and of the token that would close the path instead."""
 
     def __init__(self, eos: int) -> None:
         self._eos = eos
@@ -24,7 +24,7 @@ class Record:
         self._streams += streams
 
     def continuations(self, chosen: Sequence[list[int]], rooms: Sequence[int]) -> list[Continuation]:
-        """Return all streams, of which these tokens were `chosen`; what exceeds a stream's room is left out."""
+        """Return all streams with these `chosen` tokens; tokens beyond a stream's room are omitted."""
         steps = torch.cat(self._parts).cpu().numpy()
         order = np.argsort(np.array(self._streams), kind="stable")
         starts = np.cumsum(np.bincount(self._streams, minlength=len(chosen)))[:-1]

@@ -1,6 +1,6 @@
-"""What runs inside a process that studies a model together with others: see lada.models.replicas.
+"""The main loop of a process that studies a model together with others: see lada.models.replicas.
 
-Studies come in by stdin, each as a line of JSON and the bytes behind it; words about them go out by stdout.
+Studies arrive on stdin, each as a line of JSON followed by bytes; reports about them go to stdout.
 """
 
 import json
@@ -29,7 +29,7 @@ def main() -> None:
     owner_only()
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)  # whatever prints goes to the log
+    os.dup2(2, 1)  # all printed output goes to the log
     told, _ = _read(inbox)
     tasks: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(inbox, tasks), daemon=True).start()
@@ -61,11 +61,11 @@ def main() -> None:
 
 
 def _nobody() -> None:
-    """Watch nobody: rank 0 looks after the others, and this process ends with it."""
+    """Watch no other rank: rank 0 watches them, and this process ends with it."""
 
 
 def _read(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """Return the next line of JSON and the bytes behind it. Raises EOFError when the other side is gone."""
+    """Return the next line of JSON and the bytes after it. Raises EOFError if the other side is gone."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise EOFError
@@ -77,7 +77,7 @@ def _read(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
 
 
 def _listen(inbox: IO[bytes], tasks: "queue.SimpleQueue[tuple[dict[str, Any], bytes]]") -> None:
-    """Queue what comes in, and end the process at once, even amid a study, when the main process is gone."""
+    """Queue incoming studies. If the main process is gone, end this process at once, even during a study."""
     try:
         while True:
             tasks.put(_read(inbox))

@@ -1,7 +1,7 @@
-"""The processes that study a model together with this one: started at the first study, ended with the learner.
+"""Manages the processes that study a model together with this one: they start at the first study and end with the
+learner.
 
-Each loads the model once and keeps it. They know that whoever started them is gone by their stdin, which then ends, so
-that nothing of them is left however that came about.
+Each loads the model once and keeps it. When their parent is gone, for whatever reason, their stdin closes and they end.
 """
 
 import json
@@ -29,9 +29,9 @@ from lada.models.ranks import LONGEST_PAUSE, Group, Ranks
 
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lada.models.replica import main; main()"
 GRACE = 5.0
-"""Seconds between asking a process to end and killing it, and those that one that has failed may take to say why."""
+"""Seconds between asking a process to end and killing it. A failed process has as long to report the reason."""
 READY, DONE, FAILED = "ready", "done", "failed"
-"""What a process says, as a line of JSON with what it was about: that it may be met, has studied, or cannot."""
+"""The reports of a process, each a line of JSON: it is ready to be met, has studied, or has failed."""
 
 
 class Replicas:
@@ -53,7 +53,7 @@ class Replicas:
         self._finalizer()
 
     def take_notices(self) -> tuple[str, ...]:
-        """Return what the other ranks have to tell the user since this was last called."""
+        """Return the other ranks' notices for the user since the last call."""
         told = tuple(f"rank {each.rank} of {self.size}: {notice}" for each in self._live for notice in each.notices)
         for each in self._live:
             each.notices.clear()
@@ -61,10 +61,10 @@ class Replicas:
 
     @contextmanager
     def studying(self, assignment: Assignment, device: torch.device) -> Iterator[Ranks]:
-        """Let all ranks begin a study, yield this one's, and see to it that the others come to its end.
+        """Let all ranks begin a study, yield this rank's group, and wait for the others to finish.
 
-        Raises LadaError that names a rank which ends or fails, and its reason; then all of them end, and the next study
-        starts others.
+        Raises LadaError that names a rank which ended or failed, and its reason. Then all ranks end, and the next study
+        starts new ones.
         """
         data = assignment.to_bytes()
         try:
@@ -77,7 +77,7 @@ class Replicas:
             self._wait(READY)
             try:
                 yield Group(0, self.size, device, store, self._timeout, self._watch)
-            except (RuntimeError, TimeoutError) as error:  # what gloo and NCCL raise where another one is gone
+            except (RuntimeError, TimeoutError) as error:  # gloo and NCCL raise this if another rank is gone
                 self._explain(error)
                 raise
             self._wait(DONE)
@@ -87,7 +87,7 @@ class Replicas:
             raise
 
     def _wait(self, word: str) -> None:
-        """Wait until all ranks have said a word."""
+        """Wait until all ranks have reported `word`."""
         end = time.monotonic() + self._timeout
         while not all(each.has_said(word) for each in self._live):
             self._watch()
@@ -100,12 +100,12 @@ class Replicas:
             time.sleep(LONGEST_PAUSE)
 
     def _watch(self) -> None:
-        """Raise for a rank that has failed or ended."""
+        """Raise an error for a rank that has failed or ended."""
         for each in self._live:
             each.check(self.size)
 
     def _explain(self, error: Exception) -> None:
-        """Raise what a rank has to say about an error, if one has or will; say that others are silent, if they are."""
+        """Raise a rank's own explanation of an error, if there is one; otherwise report that others are silent."""
         end = time.monotonic() + GRACE
         while time.monotonic() < end:
             self._watch()
@@ -115,7 +115,7 @@ class Replicas:
 
 
 class _Replica:
-    """One process, the pipes to it and its log."""
+    """One process with its pipes and its log."""
 
     def __init__(self, rank: int, told: Mapping[str, Any], folder: Path, device: torch.device) -> None:
         self.rank = rank
@@ -131,13 +131,13 @@ class _Replica:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, **_visible(rank, device)},
-                start_new_session=True,  # a terminal's Ctrl-C reaches the main process alone
+                start_new_session=True,  # a terminal's Ctrl-C reaches only the main process
             )
         threading.Thread(target=_hear, args=(self.process.stdout, self._received), daemon=True).start()
         self.send({**told, "rank": rank, "threads": torch.get_num_threads()})
 
     def send(self, told: Mapping[str, Any], data: bytes = b"") -> None:
-        """Send a line of JSON and, behind it, as many bytes as it says. What a dead process does not take is lost."""
+        """Send a line of JSON, followed by as many bytes as it announces. Data for a dead process is lost."""
         assert self.process.stdin is not None
         self._said.clear()
         with suppress(OSError):
@@ -145,7 +145,7 @@ class _Replica:
             self.process.stdin.flush()
 
     def has_said(self, word: str) -> bool:
-        """Return whether it has said that word since it was last sent something."""
+        """Return whether it has reported `word` since something was last sent to it."""
         with suppress(queue.Empty):
             while True:
                 told = self._received.get_nowait()
@@ -156,10 +156,10 @@ class _Replica:
         return word in self._said
 
     def check(self, size: int) -> None:
-        """Raise InputError or LadaError where it has failed or ended."""
+        """Raise InputError or LadaError if it has failed or ended."""
         ended = self.process.poll()
         if ended is not None:
-            time.sleep(LONGEST_PAUSE)  # its last word may still be on the way
+            time.sleep(LONGEST_PAUSE)  # its last report may still be on the way
         self.has_said("")
         who = f"model.parallel: rank {self.rank} of {size}"
         if self._failure is not None:
@@ -185,7 +185,7 @@ def _hear(stream: Any, received: "queue.SimpleQueue[dict[str, Any]]") -> None:
 
 
 def _visible(rank: int, device: torch.device) -> dict[str, str]:
-    """Return the variable by which a process sees one CUDA device alone, that of its rank."""
+    """Return the environment variable that limits a process to one CUDA device, that of its rank."""
     if device.type != "cuda":
         return {}
     seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]

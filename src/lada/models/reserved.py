@@ -1,9 +1,9 @@
-"""Text stays text: what people and other models wrote never becomes one of the tokens that turns are made of.
+"""Keeps text as text: nothing that users or other models wrote becomes a special token that structures turns.
 
-A tokenizer turns every text that spells a special token into that token, wherever the text is from. So what is not
-LaDa's own is *masked*: its spellings of reserved tokens become marks of private characters, which a chat template
-passes on like any word. What still spells a reserved token after that is the template's and means it; what stands
-behind a mark is tokenized as the letters that it is.
+A tokenizer turns every text that spells a special token into that token, wherever the text comes from. So foreign text
+is *masked*: its spellings of reserved tokens become marks made of private characters, which a chat template passes on
+like any word. Any text that still spells a reserved token comes from the template and means the token. Marked text is
+tokenized letter by letter.
 """
 
 import json
@@ -18,21 +18,21 @@ from tokenizers import Tokenizer
 from lada.core.errors import InputError
 
 DIGITS = "".join(map(chr, range(0x10FF00, 0x10FF10)))
-"""What marks count by: characters for private use, which no filter of a template changes and no token has."""
+"""The digits of marks: private-use characters, which no filter of a template changes and no token contains."""
 MASK, NAME, END = "\U0010ff20", "\U0010ff21", "\U0010ff22"
-"""What a mark begins with, of a text of others and of a token that is meant, and what both end with."""
+"""The beginning of a mark for foreign text, the beginning of a mark for a real token, and the end of both."""
 PRIVATES, UNREADABLE = re.compile(f"[{DIGITS}{MASK}{NAME}{END}]"), "\ufffd"
-"""These in a text of others, and what it has in their place."""
+"""These characters in foreign text, and their replacements."""
 KNOWN, SHORT = 2**13, 1000
-"""Texts whose ids are remembered, and the most characters of one: a question is asked and taught again and again."""
+"""How many texts have cached ids, and the most characters of such a text: questions are asked and taught repeatedly."""
 TO_DIGITS, FROM_DIGITS = str.maketrans("0123456789abcdef", DIGITS), str.maketrans(DIGITS, "0123456789abcdef")
 
 
 class Reserved:
-    """The tokens of one tokenizer that a text of others may not become. It leaves the tokenizer as it is."""
+    """The tokens of one tokenizer that foreign text must not become. The tokenizer itself is not changed."""
 
     def __init__(self, tokenizer: Any, ids: Collection[int]) -> None:
-        """`ids` are of added or special tokens."""
+        """`ids` are the ids of added or special tokens."""
         self._tokenizer = tokenizer
         self._ids = frozenset(ids)
         self._content = {index: str(tokenizer.convert_ids_to_tokens(index)) for index in sorted(self._ids)}
@@ -44,16 +44,17 @@ class Reserved:
         self._known = lru_cache(maxsize=KNOWN)(self._tokenized)
 
     def mask(self, text: str) -> str:
-        """Return a text that stands for nothing but itself when it is tokenized with `tokenize`."""
-        text = PRIVATES.sub(UNREADABLE, text)  # else whoever writes marks of ours could write tokens
+        """Return a masked text, which `tokenize` encodes as plain text only."""
+        text = PRIVATES.sub(UNREADABLE, text)  # else anyone who writes our marks could write tokens
         if not self._spelt.search(text) and self._ids.isdisjoint(self._plain(text, False)):
             return text
         masked = self._spelt.sub(lambda found: _marked(MASK, self._index[found[0]]), text)
-        # A normaliser may make a reserved token of other letters, such as wide ones; the mark of nothing says so.
+        # A normaliser may turn other letters, such as wide ones, into a reserved token; the mark of nothing warns of
+        # this.
         return masked if masked != text else f"{_marked(MASK, len(self._tokenizer))}{text}"
 
     def unmask(self, text: str) -> str:
-        """Return a text with its masked parts as they were. Raises InputError where a template has cut one."""
+        """Return a text with its masked parts restored. Raises InputError if a template has cut one."""
         whole = self._mark.sub(lambda found: self._content.get(_number(found[1]), ""), text)
         if MASK in whole:
             raise InputError(
@@ -63,12 +64,12 @@ class Reserved:
         return whole
 
     def tokenize(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
-        """Return the ids of a text, of which masked parts are nothing but text."""
+        """Return the ids of a text whose masked parts are plain text."""
         if MASK not in text:
             return list(self._plain(text, add_special_tokens))
         before = self._before() if add_special_tokens else []
         named = self._spelt.sub(lambda found: _marked(NAME, self._index[found[0]]), text)
-        parts = self._name.split(self.unmask(named))  # text and id by turns
+        parts = self._name.split(self.unmask(named))  # text and id, alternating
         meant = [_number(index) for index in parts[1::2]]
         ids = self._renamed(self.unmask(named))
         if ids is None or [index for index in ids if index in self._ids] != meant:
@@ -76,20 +77,21 @@ class Reserved:
         return before + ids
 
     def _plain(self, text: str, add_special_tokens: bool) -> Sequence[int]:
-        """Return the ids of a text as the tokenizer itself makes them; those of short texts are at hand for a while."""
+        """Return the ids that the tokenizer itself gives for a text; ids of short texts are cached."""
         return (self._known if len(text) <= SHORT else self._tokenized)(text, add_special_tokens)
 
     def _tokenized(self, text: str, add_special_tokens: bool) -> "array[int]":
         return array("q", self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
 
     def _before(self) -> list[int]:
-        """Return the special tokens that the tokenizer puts in front of every text."""
+        """Return the special tokens that the tokenizer puts before every text."""
         inner, whole = _plain(self._tokenizer, "a"), list(self._tokenizer("a")["input_ids"])
         places = range(len(whole) - len(inner) + 1)
         return next((whole[:i] for i in places if whole[i : i + len(inner)] == inner), [])
 
     def _renamed(self, named: str) -> list[int] | None:
-        """Return the ids by a twin of the tokenizer whose reserved tokens have secret names; None for a slow one."""
+        """Return the ids from a copy of the tokenizer whose reserved tokens have secret names; None for a slow
+        tokenizer."""
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
         if backend is None:
             return None
@@ -99,7 +101,8 @@ class Reserved:
         return self._twin.encode(named, add_special_tokens=False).ids
 
     def _in_pieces(self, text: str) -> list[int]:
-        """Return the ids of a text that is halved until none is reserved; a character that has no other is left out."""
+        """Return the ids of a text that is halved until no id is reserved; a character with only a reserved id is
+        dropped."""
         ids = _plain(self._tokenizer, text, split_special_tokens=True)
         if self._ids.isdisjoint(ids):
             return ids
@@ -122,7 +125,7 @@ def _plain(tokenizer: Any, text: str, **options: Any) -> list[int]:
 
 
 def _renamed(description: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Return a `tokenizer.json` in which tokens have other names, and nothing but its name makes such a token."""
+    """Return a `tokenizer.json` in which tokens have other names, so that only these names produce them."""
     model = description["model"]
     added = [
         {**token, "content": names[token["content"]], "single_word": False, "normalized": False}
@@ -144,6 +147,6 @@ def _renamed(description: dict[str, Any], names: Mapping[str, str]) -> dict[str,
 
 
 def _made(merge: str | Sequence[str]) -> tuple[str, str, str]:
-    """Return both parts of a merge, and what it makes of them."""
+    """Return both parts of a merge, and its result."""
     left, _, right = merge.partition(" ") if isinstance(merge, str) else (merge[0], "", merge[1])
     return left, right, left + right

@@ -1,4 +1,4 @@
-"""Which token comes next: the likeliest, or one that is drawn with a number of the stream's own."""
+"""Chooses the next token: the likeliest, or one drawn with the stream's own random number."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,17 @@ from lada.core.seeds import generator
 from lada.models.options import Generation
 
 CHUNK = 2**22
-"""Logits that are held in float32, and in float64, at once."""
+"""How many logits are held in float32, and in float64, at once."""
 
 
 class Chooser:
-    """Chooses tokens for some streams, each with chances of its own, whoever is beside it in the batch."""
+    """Chooses tokens for some streams. Each has its own random numbers, independent of its neighbours in the batch."""
 
     def __init__(
         self, addresses: Sequence[tuple[int, ...]], most: int, temperature: float, generation: Generation
     ) -> None:
-        """`addresses` seed the streams' generators, of which each gives `most` numbers; at temperature 0 none does."""
+        """`addresses` seed the streams' generators, which give `most` numbers each; at temperature 0 they are
+        unused."""
         self._temperature = temperature
         self._generation = generation
         self._chances = torch.zeros(0)
@@ -27,7 +28,7 @@ class Chooser:
             self._chances = torch.from_numpy(np.stack([generator(*address).random(most) for address in addresses]))
 
     def __call__(self, logits: Tensor, streams: Sequence[int], step: int) -> Tensor:
-        """Return the tokens [n] that come next, given logits [n, vocabulary], of `streams` [n] at `step` (0, 1, …)."""
+        """Return the next tokens [n] of `streams` [n] at `step` (0, 1, …), given logits [n, vocabulary]."""
         if self._temperature <= 0:
             return logits.argmax(1)
         chances = self._chances[list(streams), step]
@@ -43,8 +44,8 @@ class Chooser:
 def restrict(scores: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     """Return scores [n, vocabulary] with -inf for tokens that may not be drawn.
 
-    With `top_k` only the k highest stay, and those equal to the last of them. Of these, with `top_p`, only the fewest
-    stay whose probabilities add up to it (nucleus sampling, arXiv 1904.09751); the likeliest always does.
+    With `top_k`, only the k highest scores and ties with the last of them stay. With `top_p`, only the smallest set of
+    these whose probabilities add up to it stays (nucleus sampling, arXiv 1904.09751). The likeliest always stays.
     """
     if top_k is not None and top_k < scores.shape[1]:
         least = scores.topk(top_k, dim=1).values[:, -1:]
@@ -59,13 +60,14 @@ def restrict(scores: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
 
 
 def draw(scores: Tensor, chances: Tensor) -> Tensor:
-    """Return a token per row of `scores` [n, vocabulary], by inversion of its distribution at `chances` [n] in [0, 1).
+    """Return a token for each row of `scores` [n, vocabulary], by inverting its distribution at `chances` [n] in [0,
+    1).
 
-    In double precision where the device has it. A row that holds NaN gives any token.
+    It uses double precision if the device supports it. A row with NaN gives any token.
     """
     wide = torch.float32 if scores.device.type == "mps" else torch.float64
     heaped = scores.to(wide).softmax(1).cumsum(1)
     total = heaped[:, -1:]
-    # Below the total even where the product is rounded up, so that no token of probability 0 is behind it.
+    # Below the total even if the product is rounded up, so that no token of probability 0 is chosen.
     aimed = torch.minimum(chances.to(scores.device, wide)[:, None] * total, total.nextafter(torch.zeros_like(total)))
     return torch.searchsorted(heaped, aimed, right=True)[:, 0].clamp(max=scores.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""Lessons as token rows, and micro-batches of them as an objective sees them."""
+"""Lessons as rows of tokens, and their micro-batches as an objective sees them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,8 @@ from lada.models.soft import chunk_sums, soft_places
 
 @dataclass(frozen=True)
 class Rows:
-    """Lessons in a learner's tokens; `rejected` are by lesson, of those only that differ from the chosen ones."""
+    """Lessons in a learner's tokens; `rejected` holds, by lesson, only rejected paths that differ from the chosen
+    ones."""
 
     lessons: Sequence[Lesson]
     chosen: Sequence[Encoded]
@@ -27,7 +28,7 @@ class Rows:
 
     @classmethod
     def of(cls, encoder: RowEncoder, lessons: Sequence[Lesson], *, rejected: bool) -> "Rows":
-        """Encode lessons, with their rejected paths where `rejected`."""
+        """Encode lessons, with their rejected paths if `rejected`."""
         chosen = [encoder.pair(each.question, each.chosen, cut=each.chosen_cut) for each in lessons]
         others = {
             i: encoder.pair(lesson.question, lesson.rejected, cut=lesson.rejected_cut)
@@ -38,7 +39,7 @@ class Rows:
 
     @cached_property
     def counts(self) -> list[int]:
-        """How many tokens each lesson trains."""
+        """The number of trained tokens of each lesson."""
         others = self.rejected
         return [
             len(row.completion) + (len(others[i].completion) if i in others else 0) for i, row in enumerate(self.chosen)
@@ -46,11 +47,11 @@ class Rows:
 
     @cached_property
     def lengths(self) -> list[int]:
-        """How long each lesson makes a batch: chosen and rejected paths share a forward pass."""
+        """The length of each lesson in a batch: chosen and rejected paths share a forward pass."""
         return [max(len(row), len(self.rejected.get(i, row))) for i, row in enumerate(self.chosen)]
 
     def unfinished(self, ends: Collection[int]) -> int:
-        """Return how many lessons do not end within the model's context, though their texts do.
+        """Return how many lessons do not end within the model's context, although their texts are complete.
 
         `ends` are the tokens that end a text.
         """
@@ -63,7 +64,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Runs a model over micro-batches of rows, and gives an objective what it needs to see of them."""
+    """Runs a model over micro-batches of rows, and provides what an objective needs."""
 
     model: Any
     pad: int
@@ -74,7 +75,7 @@ class Scorer:
     """The sums of log-probs of chosen and rejected paths before the study, by lesson."""
 
     def whole(self, batch: Sequence[int]) -> dict[str, float]:
-        """Return the tokens and pairs of a batch, as Scored has them."""
+        """Return the numbers of tokens and pairs of a batch, as in Scored."""
         lessons, chosen = self.rows.lessons, self.rows.chosen
         return {
             "batch_tokens": sum(lessons[i].weight * len(chosen[i].completion) for i in batch),
@@ -82,7 +83,7 @@ class Scorer:
         }
 
     def score(self, rows: Sequence[int], **more: Any) -> Scored:
-        """Run one micro-batch: chosen and rejected paths in one forward pass. `more` are fields of Scored."""
+        """Run one micro-batch: chosen and rejected paths in one forward pass. `more` holds further fields of Scored."""
         lessons, chosen, rejected = self.rows.lessons, self.rows.chosen, self.rows.rejected
         paired = [k for k, i in enumerate(rows) if i in rejected]
         encoded = [chosen[i] for i in rows] + [rejected[rows[k]] for k in paired]
@@ -110,7 +111,7 @@ class Scorer:
         )
 
     def _asked(self, predicted: Predicted, count: int) -> dict[str, Any]:
-        """Return what only some objectives ask for, of the first `count` rows."""
+        """Return the fields that only some objectives ask for, for the first `count` rows."""
         asked: dict[str, Any] = {}
         if self.needs.gold:
             asked["gold"] = predicted.rows(predicted.own)[:count]

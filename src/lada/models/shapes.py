@@ -1,4 +1,4 @@
-"""What a model is like, from its config.json alone: no weights are read, and nothing is asked over the network."""
+"""A model's shape from its config.json only: without reading weights or using the network."""
 
 import json
 from dataclasses import dataclass
@@ -14,27 +14,28 @@ from lada.core.paths import is_file, is_folder
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A model's configuration, and the folder that holds it; None for one of the few that are shipped as examples."""
+    """A model's configuration and its folder; None for one of the few configurations that LaDa ships for its
+    examples."""
 
     config: Any
     folder: FilePath | None
 
     @property
     def source(self) -> str:
-        """Say where the shape is from, for people."""
+        """The origin of the shape, for users."""
         return "from a shipped shape" if self.folder is None else "from its config.json"
 
 
 def local_folder(model: str, revision: str | None = None) -> FilePath | None:
-    """Return the folder on this machine that has the config.json of a folder or hub id; None for an id without one.
+    """Return the local folder with the config.json of a folder or hub id; None for an id without a local one.
 
-    Raises InputError for a folder without config.json, and for what is neither a folder nor an id.
+    Raises InputError for a folder without config.json, or if the name is neither a folder nor an id.
     """
     if is_folder(model):
         if not is_file(FilePath(model) / "config.json"):
             raise InputError(f"model: folder {model!r} has no config.json; expected a model in Hugging Face format")
         return FilePath(model)
-    from huggingface_hub import try_to_load_from_cache  # here, since most of this is asked of folders
+    from huggingface_hub import try_to_load_from_cache  # here, since most calls are for folders
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -47,15 +48,15 @@ def local_folder(model: str, revision: str | None = None) -> FilePath | None:
 
 
 def shipped_config(model: str) -> Traversable:
-    """Return where the config.json of a model on the hub would be, if it were shipped."""
+    """Return the path at which the config.json of a hub model would be if LaDa shipped it."""
     return files("lada.examples") / "configs" / f"{model.replace('/', '--')}.json"
 
 
 def read_shape(model: str, revision: str | None = None) -> Shape | None:
-    """Return the shape of a folder or hub id, from there, from the hub's cache, or from those that are shipped.
+    """Return the shape of a folder or hub id: from the folder, the hub's cache, or the shipped configurations.
 
-    None for an id of which nothing is known on this machine. Raises InputError as `local_folder` does, and for a
-    config.json that transformers cannot read.
+    None for an id that is unknown on this machine. Raises InputError as `local_folder` does, and for a config.json that
+    transformers cannot read.
     """
     from transformers import AutoConfig
 
@@ -68,7 +69,7 @@ def read_shape(model: str, revision: str | None = None) -> Shape | None:
         return Shape(AutoConfig.for_model(values.pop("model_type"), **values), None)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # each architecture checks its values in a way of its own
+    except Exception as error:  # each architecture checks its values in its own way
         raise InputError(
             f"model: cannot read the config.json of {model!r}: {reason(error)}; expected an "
             "architecture that transformers knows"

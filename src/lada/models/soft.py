@@ -1,4 +1,4 @@
-"""What lessons hold of a teacher's log-probs, as tensors that line up with a micro-batch's tokens."""
+"""A teacher's log-probs in lessons, as tensors aligned with a micro-batch's tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from lada.models.objective import Chunks, Soft
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The tokens that soft targets speak of, one row for each of a micro-batch's N completion tokens.
+    """The tokens of soft targets, one row for each of a micro-batch's N completion tokens.
 
-    `ids` [N, k]; `teacher` [N, k] log-probs, -inf where a place is unused; `rows` [N] the lesson of each token, and
-    `columns` [N] its place there.
+    `ids` [N, k]; `teacher` [N, k] log-probs, -inf at unused places; `rows` [N], the lesson of each token, and `columns`
+    [N], its place there.
     """
 
     ids: Tensor
@@ -26,9 +26,9 @@ class Places:
     columns: Tensor
 
     def of(self, student: Tensor, ids: Tensor, own: Tensor | None = None) -> Soft:
-        """Return the positions with a target, with the student's log-probs [N, k] of `ids`, which are where it is.
+        """Return the positions with a target, given the student's log-probs [N, k] of `ids`, on the student's device.
 
-        `own` [N] are the text's own tokens, where somebody asks for them.
+        `own` [N] are the text's own tokens, if requested.
         """
         aimed = (~torch.isneginf(self.teacher).all(1)).to(student.device)
         return Soft(
@@ -42,9 +42,9 @@ class Places:
 
 
 def soft_places(encoded: Sequence[Encoded], soft: Sequence[SparseLogProbs | None]) -> Places | None:
-    """Return the places of a micro-batch, whose first rows are lessons with these soft targets; None without any.
+    """Return the places of a micro-batch whose first rows are lessons with these soft targets; None without any.
 
-    A target has a row per token of its lesson's text; rows beyond a completion that the context has cut are dropped.
+    A target has a row for each token of its lesson's text; rows beyond a completion that the context cut are dropped.
     """
     if all(target is None for target in soft):
         return None
@@ -53,7 +53,7 @@ def soft_places(encoded: Sequence[Encoded], soft: Sequence[SparseLogProbs | None
     ids = np.zeros((sum(lengths), width), np.int64)
     log_probs = np.full((sum(lengths), width), -np.inf, np.float32)
     start = 0
-    for length, target in zip(lengths, soft, strict=False):  # behind the lessons come rejected paths, without targets
+    for length, target in zip(lengths, soft, strict=False):  # rejected paths, without targets, follow the lessons
         if target is not None:
             count, k = min(length, len(target.ids)), target.ids.shape[1]
             ids[start : start + count, :k] = target.ids[:count]
@@ -70,8 +70,8 @@ def soft_places(encoded: Sequence[Encoded], soft: Sequence[SparseLogProbs | None
 def chunk_sums(log_probs: Tensor, chunks: Sequence[ChunkLogProbs | None], lengths: Sequence[int]) -> Chunks | None:
     """Return the chunks of a micro-batch with the student's log-probs of them; None without any.
 
-    `log_probs` [n, L] are the student's of its own tokens, row by row; `lengths` says how many tokens a row has. Chunks
-    that the context has cut are dropped.
+    `log_probs` [n, L] are the student's, of its own tokens, row by row; `lengths` has the number of tokens of each row.
+    Chunks that the context cut are dropped.
     """
     rows, ranges, told = [], [], []
     for row, (each, length) in enumerate(zip(chunks, lengths, strict=True)):

@@ -1,4 +1,4 @@
-"""Thinking tags as one tokenizer has them: text, a token of their own, or several, special ones among them."""
+"""The thinking tags of one tokenizer: plain text, one token, or several tokens, possibly special ones."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -8,14 +8,15 @@ from lada.core.thinking import TAGS
 from lada.models.options import Think
 
 START, CHANNEL, MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
-"""What begins, parts and ends the head of a message, as harmony writes it; a role and a channel are no answer."""
+"""The marks that begin, divide and end the header of a message in harmony's format; a role and a channel are not part
+of an answer."""
 
 
 class Tags:
-    """Which tags of a path are tokens that mean it, and which of the ids that a model wrote are text."""
+    """Tells which tags in a path are meant as tags, and which ids of a model's output are text."""
 
     def __init__(self, tokenizer: Any, think: Think | None, special: Collection[int]) -> None:
-        """`special` are the ids that are no text. Without `think` no tag is more than the text that it spells."""
+        """`special` are the ids that are not text. Without `think`, tags are plain text."""
         known = [tag for pair in TAGS.items() for tag in pair]
         ids = {tag: tuple(tokenizer(tag, add_special_tokens=False)["input_ids"]) for tag in known}
         own = {index for index in tokenizer.added_tokens_decoder if index not in special}
@@ -34,12 +35,12 @@ class Tags:
         self._message = message
 
     def masked(self, path: str, mask: Callable[[str], str]) -> str:
-        """Return a path of which all but the tags went through `mask`."""
+        """Return a path with everything except its tags passed through `mask`."""
         return "".join(part if i % 2 else mask(part) for i, part in enumerate(self._meant.split(path)))
 
     def readable(self, ids: Sequence[int]) -> list[int]:
-        """Return the ids that are text: no special tokens but those of tags, and no heads of messages."""
-        if not self._kept and not self._heads:  # nothing depends on what stands beside it
+        """Return the ids that are text: no special tokens except those of tags, and no headers of messages."""
+        if not self._kept and not self._heads:  # nothing depends on its neighbours
             return [index for index in ids if index not in self._special]
         read: list[int] = []
         place = 0

@@ -1,4 +1,4 @@
-"""Tokenizers in Mistral's own format, `tekken.json`, of folders that have no other."""
+"""Reads tokenizers in Mistral's format, `tekken.json`, from folders that have no other."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,14 @@ from lada.core.errors import InputError
 from lada.core.hub import reason
 
 TEKKEN = "tekken.json"
-FIX = "call `pip install -U transformers 'mistral-common>=1.12'`, or bring tokenizer.json and chat_template.jinja there"
+FIX = "call `pip install -U transformers 'mistral-common>=1.12'`, or put tokenizer.json and chat_template.jinja there"
 
 
 def read_tekken(folder: Path) -> Any:
     """Return the tokenizer of a folder's `tekken.json` in transformers' form, with its chat template.
 
-    The template is the one beside it, else mistral-common's. Raises InputError where transformers or mistral-common
-    cannot give them: without its template a chat model would be prompted in a way that it never saw.
+    The template is the one next to it, else mistral-common's. Raises InputError if transformers or mistral-common
+    cannot provide them: without its template, a chat model would be prompted in a way that it never saw.
     """
     try:
         from transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer

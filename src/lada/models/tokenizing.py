@@ -1,4 +1,4 @@
-"""A text in a learner's own tokens, traced to its bytes."""
+"""Tokenizes a text for a learner and traces the tokens to the text's bytes."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from lada.models.encoding import Encoder
 
 
 def tokenize_text(encoder: Encoder, vocabulary: Vocabulary, text: str) -> TokenizedText | None:
-    """Return the tokens of a text, closed by end-of-sequence; None where they do not lead back to its bytes."""
+    """Return the tokens of a text, closed by end-of-sequence; None if they cannot be traced to its bytes."""
     *ids, eos = encoder.completion(text)
     size = len(text.encode())
     try:

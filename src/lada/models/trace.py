@@ -1,4 +1,4 @@
-"""What a model's shape tells of its memory: counted on the meta device, and in a forward pass over fake tensors."""
+"""Derives a model's memory from its shape: counts on the meta device, and in a forward pass over fake tensors."""
 
 import copy
 import warnings
@@ -22,33 +22,33 @@ from lada.models.memory import SHAPING, Load, MemoryEstimate, Trace, estimate_of
 from lada.models.options import ModelOptions
 
 QUANTISED = {"8bit": 1.0, "4bit": 0.5 + 1 / 64 + 4 / 64 / 256}
-"""Bytes of a quantised weight: NF4 keeps a scale of 8 bits for 64 of them, and a float32 for 256 of these."""
+"""Bytes of a quantised weight: NF4 stores an 8-bit scale for 64 weights, and a float32 for 256 of these scales."""
 
 
 def estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load) -> MemoryEstimate:
-    """Return what a model of this configuration (`transformers`) takes under these options.
+    """Return the memory estimate of a model with this configuration (of `transformers`) and these options.
 
-    Raises InputError for a model whose shape alone does not lead through a forward pass.
+    Raises InputError if a forward pass is impossible with the model's shape alone.
     """
     return estimate_of(trace(config, options, dtype, load.prompt, load.completion), options, load.rows)
 
 
 def trace(config: Any, options: ModelOptions, dtype: torch.dtype, prompt: int, completion: int) -> Trace:
-    """Return what a model of this configuration (`transformers`) is like under these options, with the longest prompt
-    and completion in tokens.
+    """Return the trace of a model with this configuration (of `transformers`) and these options, with the longest
+    prompt and completion in tokens.
 
-    Raises InputError for a model whose shape alone does not lead through a forward pass.
+    Raises InputError if a forward pass is impossible with the model's shape alone.
     """
     try:
         length = min(prompt + completion, context_of(config))
-        if options.quantise is not None:  # all that stays, and what flows between layers, is then in float32
+        if options.quantise is not None:  # persistent weights, and numbers between layers, are then float32
             dtype = torch.float32
         return _trace(
             _Shape(config), options.model_dump_json(include=set(SHAPING)), dtype, length, min(completion, length)
         )
     except InputError:
         raise
-    except Exception as error:  # there is no telling what a model's code raises on shapes without numbers
+    except Exception as error:  # a model's code may raise anything on shapes without numbers
         raise InputError(
             f"model: the memory of a {config.model_type} cannot be told from its shape: {type(error).__name__}: "
             f"{str(error).partition(chr(10))[0]}"
@@ -56,7 +56,7 @@ def trace(config: Any, options: ModelOptions, dtype: torch.dtype, prompt: int, c
 
 
 class _Shape:
-    """A configuration as a key of what was computed from it: equal to others that say the same."""
+    """A configuration as a cache key: it equals other configurations with the same content."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -83,7 +83,7 @@ def _trace(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, complet
             model = with_adapter(model, options, 0, None)
             adapted = adapted_share(model)
             weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
-        every = list(model.parameters())  # counted first, since experts under an adapter lose theirs when they are run
+        every = list(model.parameters())  # counted first, since experts with an adapter lose them during a run
         if options.tune == "lora":
             kept, copies = _kept(model.train(), length, completion)
     trained = [p for p in every if p.requires_grad]
@@ -108,9 +108,9 @@ def _trace(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, complet
 
 
 def _cached(text: Any) -> int:
-    """Return how many numbers a model keeps of a token as its keys, and as many as its values; of all its layers."""
+    """Return how many numbers a model stores as the keys of a token, and as many as its values; over all its layers."""
     layers = int(text.num_hidden_layers)
-    each = getattr(text, "per_layer_config", None)  # in some, layers differ
+    each = getattr(text, "per_layer_config", None)  # in some models, layers differ
     return sum(_heads(each[i]) for i in range(layers)) if each else layers * _heads(text)
 
 
@@ -122,7 +122,7 @@ def _heads(layer: Any) -> int:
 
 
 def _weight_bytes(model: Any, quantise: str | None) -> int:
-    """Return the bytes of all weights; bitsandbytes leaves alone what is no linear layer, and the one of the logits."""
+    """Return the bytes of all weights; bitsandbytes does not quantise the output layer and nonlinear layers."""
     total = sum(p.nbytes for p in model.parameters())
     if quantise is None:
         return total
@@ -132,9 +132,9 @@ def _weight_bytes(model: Any, quantise: str | None) -> int:
 
 
 def _kept(model: Any, length: int, completion: int) -> tuple[int, int]:
-    """Return the bytes that autograd keeps of a forward pass over one row, weights left out, and a study's logits.
+    """Return the bytes that autograd keeps for a forward pass over one row, without weights, and a study's logits.
 
-    Logits are those of its last `completion` positions; of them there are 1 or 2, see `Trace.copies`.
+    Logits are those of its last `completion` positions, in 1 or 2 copies; see `Trace.copies`.
     """
     kept: dict[int, Any] = {}
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
@@ -147,7 +147,7 @@ def _kept(model: Any, length: int, completion: int) -> tuple[int, int]:
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
             if storage._cdata not in own:
-                kept[storage._cdata] = storage  # held, so that no other storage takes its place
+                kept[storage._cdata] = storage  # kept alive, so that no other storage reuses its address
             return tensor
 
         inputs = {"input_ids": torch.zeros((1, length), dtype=torch.long), "use_cache": False}
@@ -162,7 +162,7 @@ def _kept(model: Any, length: int, completion: int) -> tuple[int, int]:
 
 
 class _GroupedShapes(TorchDispatchMode):
-    """Tells the shape of a product with fused experts, which PyTorch refuses for tensors without numbers in float32."""
+    """Computes the shape of a product with fused experts, which PyTorch refuses for fake tensors in float32."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._grouped_mm.default:

@@ -1,4 +1,4 @@
-"""One study: a learner trains on lessons by an objective, whose state goes from step to step."""
+"""One study: a learner trains on lessons with an objective, whose state is carried from step to step."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -30,7 +30,7 @@ from lada.models.training import Steer, add_gradients, make_optimizer, optimise,
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What a study works on of a learner."""
+    """The parts of a learner that a study works with."""
 
     model: Any
     encoder: RowEncoder
@@ -41,11 +41,11 @@ class Workplace:
     judged: Callable[[Sequence[Encoded]], list[Likelihood]]
     """Returns the likelihoods of rows' completions."""
     steer: Steer | None = None
-    """Returns what the gradients of a step become, by the names of the weights; None: they stay as they are."""
+    """Returns the changed gradients of a step, by the names of the weights; None leaves gradients unchanged."""
 
 
 class Trainer:
-    """One study, or one rank's share of it."""
+    """One study, or one rank's share of a study."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Trainer:
         self._tokens = 0
 
     def notices(self) -> tuple[str, ...]:
-        """Return what the user should know of how the lessons are studied."""
+        """Return notices for the user about how the lessons are studied."""
         count, size = len(self._held), self._study.micro_batch_size
         told = []
         if self._needs.held_out:
@@ -93,7 +93,7 @@ class Trainer:
         return tuple(told)
 
     def train(self) -> StudyReport:
-        """Study, and say what came of it; the model ends with the same weights in all ranks."""
+        """Run the study and return its report; the model ends with the same weights in all ranks."""
         place, ranks, study = self._place, self._ranks, self._study
         if ranks.size > 1:
             place.masters.keep()
@@ -126,7 +126,7 @@ class Trainer:
         return self._report(skipped)
 
     def _plan(self) -> tuple[Iterable[tuple[int, Any]], Callable[..., int]]:
-        """Return the numbered steps, each as what takes them wants it, and what takes them."""
+        """Return the numbered steps, in the form for the training loop, and the training loop itself."""
         study, trained = self._study, self._trained
         if study.dp is not None:
             order, train = private_training(study.dp, len(trained), study.batch_size, self._steps, self._seed)
@@ -138,16 +138,16 @@ class Trainer:
         return ((number, partial(self._gradients, number, batch)) for number, batch in batches), optimise
 
     def _gradients(self, number: int, batch: list[int]) -> float:
-        """Leave the gradients of a step in the weights, and return its loss."""
+        """Store the gradients of a step in the weights, and return its loss."""
         self._tokens += sum(self._rows.counts[i] for i in batch)
 
         def add(size: int) -> float:
-            self._observed, self._attempt = {}, []  # what an attempt that ran out of memory has seen is seen again
+            self._observed, self._attempt = {}, []  # a retry after running out of memory observes everything again
             return add_gradients(self._optimizer, self._micro_batches(number, batch, size))
 
         if self._needs.couples_batch:
             with within_memory(
-                f"a batch of {len(batch)}, which objective {self._objective.title!r} lets nobody split,"
+                f"a batch of {len(batch)}, which objective {self._objective.title!r} does not allow to split,"
             ):
                 loss = add(len(batch))
         else:
@@ -159,7 +159,7 @@ class Trainer:
         return loss
 
     def _micro_batches(self, number: int, batch: list[int], size: int) -> Iterator[Callable[[], Tensor]]:
-        """Yield what returns the loss of each part of a batch, which has at most `size` lessons."""
+        """Yield a function that returns the loss, for each part of a batch with at most `size` lessons."""
         whole, mine = self._scorer.whole(batch), self._ranks.share(batch)
         parts = list(buckets([len(self._rows.chosen[i]) for i in mine], size))
         held = self._held_batch(number)
@@ -188,18 +188,18 @@ class Trainer:
         with of_method("objective", title, unless=is_out_of_memory):
             loss = self._objective(scored)
             if not isinstance(loss, Tensor) or loss.ndim:
-                raise InputError(f"objective {title!r}: its loss is no scalar tensor; mend the method")
+                raise InputError(f"objective {title!r}: its loss is not a scalar tensor; fix the method")
         return loss
 
     def _held_batch(self, number: int) -> list[int]:
-        """Return the held-out lessons that go with a step, as many as a batch has at most."""
+        """Return the held-out lessons for a step, at most as many as a batch has."""
         if not self._held:
             return []
         count = min(self._study.batch_size, len(self._held))
         return generator(self._seed, "held out", number).choice(self._held, count, replace=False).tolist()
 
     def _at(self, number: int) -> dict[str, int]:
-        """Return the numbers of a step, as Scored and Done have them."""
+        """Return the numbers of a step, as in Scored and Done."""
         course = self._course
         return {
             "step": number,
@@ -224,7 +224,7 @@ class Trainer:
         self._progress("study", number + 1, self._steps, 0 if self._study.dp else self._tokens)
 
     def _with_own(self, weights: nn.Module) -> nn.Module:
-        """Return a module with the objective's own parameters behind `weights`."""
+        """Return a module with `weights` followed by the objective's own parameters."""
         return nn.ModuleList([weights, nn.ParameterList(self._own.values())]) if self._own else weights
 
     def _report(self, skipped: int) -> StudyReport:
@@ -256,7 +256,8 @@ class Trainer:
 
 
 def _apart(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Return which of `count` lessons are trained and which held out: a share, one at least, if there are two."""
+    """Return which of `count` lessons are trained and which are held out: a share of them, at least one if there are
+    two."""
     if not share or count < 2:
         return list(range(count)), []
     order = generator(seed, "held out").permutation(count).tolist()
@@ -265,11 +266,11 @@ def _apart(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
 
 
 def sizes_of(model: Any) -> Sizes:
-    """Return what an objective may have to know of a model."""
+    """Return the sizes of a model that an objective may need."""
     embeddings = model.get_input_embeddings().weight
     try:
         width = model.config.get_text_config().hidden_size
-    except (AttributeError, ValueError):  # several models in one, or a name of its own for it
+    except (AttributeError, ValueError):  # several models in one, or another name for it
         width = embeddings.shape[1]
     head = model.get_output_embeddings()
     return Sizes(int(width), int(embeddings.shape[0]), int(getattr(head, "in_features", 0)))

@@ -46,7 +46,7 @@ def learning_rate_at(step: int, steps: int, options: Optimisation) -> float:
 
 def make_optimizer(model: Any, options: Optimisation) -> torch.optim.AdamW:
     """Return AdamW over the trainable weights. Vectors (norms, biases) do not decay."""
-    import torch  # here, since who only reads options does not need it
+    import torch  # here, since reading options does not need it
 
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
@@ -58,7 +58,7 @@ def make_optimizer(model: Any, options: Optimisation) -> torch.optim.AdamW:
 
 
 def add_gradients(optimizer: torch.optim.Optimizer, micro_batches: Iterable[Callable[[], Tensor]]) -> float:
-    """Leave the gradients of a step's summed losses in the weights and return the sum of the losses.
+    """Store the gradients of a step's summed losses in the weights and return the sum of the losses.
 
     All earlier gradients are dropped. Losses are summed since they are parts of one mean; see `Scored`.
     """
@@ -113,5 +113,5 @@ def optimise(
         else:
             skipped += 1
         on_step(number, loss, taken)
-    optimizer.zero_grad(set_to_none=True)  # gradients are as large as what is trained, and answering follows
+    optimizer.zero_grad(set_to_none=True)  # gradients are as large as the trained weights, and answering follows
     return skipped

@@ -1,6 +1,6 @@
-"""Turns of a conversation: what a chat template makes of it, and what ends an answer.
+"""Turns of a conversation: how a chat template writes them, and what ends an answer.
 
-Which token that is, a model says in up to three places that do not always agree: its tokenizer's end-of-sequence, its
+A model names this token in up to three places, which do not always agree: its tokenizer's end-of-sequence, its
 generation settings, and its chat template, which closes an answer with it.
 """
 
@@ -18,31 +18,31 @@ from lada.core.thinking import TAGS
 
 Message = Mapping[str, str]
 CLOCK = "strftime_now"
-"""What a template calls to know the day."""
+"""The functions that a template calls to get the date."""
 DIRECTIVES = (*"aAwdbBmyYHIMpSfjUWcxXeDFTRGuV", "-d", "-m", "-H", "-I", "-M", "-S", "-j", "-y", "%")
 ASKED, ANSWERED = "ladasquestionhere", "ladasanswerhere"
-"""Words that no template has."""
+"""Words that occur in no template."""
 FAILURES = (TemplateError, TypeError, ValueError, KeyError)
-"""What rendering a template may raise."""
+"""The errors that rendering a template may raise."""
 THINKING = frozenset(tag for pair in TAGS.items() for tag in pair)
-"""Tags that are for `Prompts`."""
+"""Tags that `Prompts` handles."""
 CLOSING = re.compile(r"<[^\s<>]{1,40}>|\[/?[A-Z_]{2,40}\]")
-"""What is taken for the end of a turn where it is not a token: `<|im_end|>`, `</s>`, `[/INST]`."""
+"""The form of an end of a turn that is not a token: `<|im_end|>`, `</s>`, `[/INST]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A tokenizer's chat template on one day; `thinks` switches thinking on, where it has a switch."""
+    """A tokenizer's chat template on one day; `thinks` switches thinking on, if it has a switch."""
 
     tokenizer: Any
     thinks: bool
     date: datetime.date
     parts: bool = False
-    """Whether it reads a message's content as a list of parts only."""
+    """Whether it accepts a message's content only as a list of parts."""
 
     def render(self, *messages: Message, ask: bool = True) -> str:
         """Return a conversation as a text, with the opening of the next answer if `ask`. Raises TemplateError."""
-        # Templates differ in what they call the switch, and pass over names they do not know.
+        # Templates use different names for the switch, and ignore names they do not know.
         return self.tokenizer.apply_chat_template(
             [{**message, "content": self._content(message["content"])} for message in messages],
             tokenize=False,
@@ -58,30 +58,30 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a chat template writes around an answer."""
+    """The text that a chat template writes around an answer."""
 
     scaffold: str = ""
-    """Short conversations as it writes them."""
+    """Short conversations in the template's form."""
     header: str = ""
-    """Between an answer's opening and its text: harmony's `<|channel|>final<|message|>`, or a line feed."""
+    """The text between an answer's opening and its content: harmony's `<|channel|>final<|message|>`, or a line feed."""
     end: int | None = None
     """The token that closes an answer."""
     stop: str | None = None
-    """The text that closes it, where that is no token."""
+    """The text that closes it, if it is not a token."""
 
 
 def clock(date: datetime.date) -> str:
-    """Return what makes CLOCK, in a Jinja template that follows, tell the beginning of this day."""
+    """Return a Jinja prefix that makes CLOCK return the beginning of this day in the template that follows."""
     now = datetime.datetime.combine(date, datetime.time())
     told = "".join(f'|replace("%{name}", {json.dumps(now.strftime(f"%{name}"))})' for name in DIRECTIVES)
     return f"{{%- macro {CLOCK}(format) -%}}{{{{ format{told} }}}}{{%- endmacro %}}\n"
 
 
 def declared_ends(generation: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return the ids at which a model's GenerationConfig (None: there is none) ends an answer.
+    """Return the ids at which a model's GenerationConfig (None: the model has none) ends an answer.
 
-    Where transformers made it up from the model's configuration, whose defaults fit no tokenizer in particular, only
-    ids of special or added tokens are taken.
+    If transformers derived it from the model's configuration, whose defaults fit no particular tokenizer, only ids of
+    special or added tokens count.
     """
     declared = getattr(generation, "eos_token_id", None)
     ids = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
@@ -91,9 +91,9 @@ def declared_ends(generation: Any, tokenizer: Any) -> tuple[int, ...]:
 
 
 def with_questions(template: Template) -> Template:
-    """Return the template, told to write content in parts where it drops plain text.
+    """Return the template, set to pass content in parts if it drops plain text.
 
-    A template that fails on either is returned as it is. Raises InputError where it drops questions both ways.
+    A template that fails on either form is returned unchanged. Raises InputError if it drops questions in both forms.
     """
     asked = {"role": "user", "content": ASKED}
     either = [(each, _rendered(each, asked, ask=True)) for each in (template, replace(template, parts=True))]
@@ -104,7 +104,7 @@ def with_questions(template: Template) -> Template:
         return template
     raise InputError(
         f"model: the chat template of {template.tokenizer.name_or_path!r} leaves the question out of the prompt, as "
-        "text and as parts of type text; mend chat_template.jinja beside its tokenizer, or remove it to use "
+        "text and as parts of type text; fix chat_template.jinja beside its tokenizer, or remove it to use "
         "model.prompt"
     )
 
@@ -112,7 +112,7 @@ def with_questions(template: Template) -> Template:
 def turn_of(template: Template, added: Mapping[str, int]) -> Turn:
     """Return how a chat template frames an answer; `added` are the ids of the added and special tokens, by content.
 
-    Where nothing closes an answer, the token that opens the next question ends it, unless it opens answers too.
+    If nothing closes an answer, the token that opens the next question ends it, unless it opens answers too.
     """
     asked, answered = {"role": "user", "content": ASKED}, {"role": "assistant", "content": ANSWERED}
     whole = _rendered(template, asked, answered)
@@ -125,7 +125,7 @@ def turn_of(template: Template, added: Mapping[str, int]) -> Turn:
         header = "\n"
     elif any(tag in header for tag in THINKING) or not any(content in header for content in added):
         header = ""  # a space makes no difference
-    # What stands in front of a conversation's first words opens turns: a template may open the next one unasked.
+    # The text before a conversation's first words opens turns: a template may open the next turn by itself.
     first = {"role": "system", "content": ASKED}
     longer = _rendered(template, first, asked, answered)
     opener = (longer if ASKED in longer else whole).partition(ASKED)[0]
@@ -147,12 +147,12 @@ def turn_of(template: Template, added: Mapping[str, int]) -> Turn:
 
 
 def _first(text: str, added: Mapping[str, int]) -> str | None:
-    """Return the longest token that a text begins with, think tags aside."""
+    """Return the longest token that a text begins with, ignoring think tags."""
     return max((each for each in added if each not in THINKING and text.startswith(each)), key=len, default=None)
 
 
 def _rendered(template: Template, *messages: Message, ask: bool = False) -> str:
     try:
         return template.render(*messages, ask=ask)
-    except FAILURES:  # a template that has no such conversation
+    except FAILURES:  # the template does not support such a conversation
         return ""

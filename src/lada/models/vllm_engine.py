@@ -1,8 +1,8 @@
-"""The backend `vllm`: an engine of its own, built from the weights as they are now.
+"""The backend `vllm`: a separate engine, built from the current weights.
 
-A learner studies between its answers, and an engine that outlives a call would answer with weights of before, and hold
-memory that a study or another party needs. So each call saves the weights, with a LoRA adapter merged into them, builds
-an engine, and frees it. Starting it takes its time: this is for many questions, or large models.
+A learner studies between its answers. An engine that outlives a call would answer with old weights, and hold memory
+that a study or another party needs. So each call saves the weights, with a LoRA adapter merged into them, builds an
+engine, and frees it. The start takes time, so this pays off for many questions or large models.
 """
 
 import copy
@@ -21,13 +21,13 @@ from lada.models.adapters import merged
 from lada.models.generation import Continuation, GenerationRequest, SamplingParams
 
 SHARE = 0.9
-"""Of the memory that is free on the GPU, beside the model itself and other parties', what the engine may take."""
+"""The share of the GPU's free memory, next to the model itself and other parties, that the engine may use."""
 
 
 def run_engine(
     model: Any, streams: Sequence[GenerationRequest], params: SamplingParams
 ) -> Iterator[dict[int, Continuation]]:
-    """See Backend. vLLM's cache of prefixes reads a prompt once that several streams share."""
+    """See Backend. With vLLM's prefix cache, a prompt that several streams share is read only once."""
     if not streams:
         return
     vllm: Any = import_module("vllm")
@@ -56,7 +56,8 @@ def _continuation(output: Any) -> Continuation:
 
 
 def save_merged(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a model that any engine reads; an adapter is merged in a copy, since merging and back changes bits."""
+    """Write a model that any engine can read. An adapter is merged in a copy, since merging and unmerging changes
+    rounding."""
     if hasattr(model, "merge_and_unload"):
         model = merged(copy.deepcopy(model))
     model.save_pretrained(folder)
@@ -64,12 +65,12 @@ def save_merged(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def engine_options(model: Any, params: SamplingParams) -> dict[str, Any]:
-    """Return the arguments of vllm.LLM but `model`."""
+    """Return the arguments of vllm.LLM except `model`."""
     options = {
         "dtype": str(model.dtype).removeprefix("torch."),
         "max_model_len": params.encoder.context,
         "max_num_seqs": params.batch_size,
-        "generation_config": "vllm",  # a model's own settings must not bend what is written
+        "generation_config": "vllm",  # a model's own settings must not change the text
         "logprobs_mode": "raw_logprobs",  # before temperature, top_k and top_p
         "seed": 0,
     }
@@ -83,7 +84,7 @@ def sampling_options(stream: GenerationRequest, params: SamplingParams) -> dict[
     """Return the arguments of vllm.SamplingParams for one stream."""
     options: dict[str, Any] = {
         "max_tokens": stream.max_new_tokens,
-        "logprobs": 0,  # of the tokens that are written alone
+        "logprobs": 0,  # only of the tokens that are written
         "temperature": params.temperature,
         "stop": [*params.generation.stop, *params.encoder.stop],
         "stop_token_ids": list(params.encoder.ends),

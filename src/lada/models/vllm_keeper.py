@@ -1,7 +1,7 @@
-"""Keeps one server running: it ends with whoever started it, however that one ends, and with all that it has started.
+"""Keeps one server running. The server and all its processes end when their starter ends, however that happens.
 
-Run with a command, as JSON, behind what BOOT takes; whoever starts it leads its session with it and holds its stdin
-open. Its exit code is the server's where that ends first.
+It is run with a command, as JSON, after the arguments of BOOT. The starter makes it the leader of a session and holds
+its stdin open. Its exit code is the server's if the server ends first.
 """
 
 import json
@@ -15,12 +15,12 @@ from contextlib import suppress
 import psutil
 
 GRACE = 10.0
-"""Seconds between asking the server to end and killing what is left of it."""
+"""Seconds between asking the server to end and killing the rest of it."""
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lada.models.vllm_keeper import main; main()"
 
 
 def main() -> None:
-    """Run the command until stdin ends, SIGTERM comes, or the command ends by itself."""
+    """Run the command until stdin closes, SIGTERM arrives, or the command ends by itself."""
     server = subprocess.Popen(json.loads(sys.argv[2]), stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: leave(0))
     threading.Thread(target=_listen, daemon=True).start()
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def leave(code: int) -> None:
-    """End all of this session, then this process."""
+    """End all processes of this session, then this process."""
     members = [each for each in psutil.process_iter() if each.pid != os.getpid() and _is_ours(each.pid)]
     for ask in (psutil.Process.terminate, psutil.Process.kill):
         for each in members:

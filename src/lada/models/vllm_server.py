@@ -1,7 +1,6 @@
-"""A server of vLLM's that outlives the questions: started where none answers, looked after, ended with its learner.
+"""A vLLM server that outlives single questions: started if none answers, monitored, and ended with its learner.
 
-Where a server answers for the model already, as one that somebody runs for several runs, that one is used and left
-alone.
+If a server already answers for the model, such as one shared by several runs, it is used and left running.
 """
 
 import json
@@ -25,11 +24,11 @@ from lada.models.api_transport import read_secrets
 from lada.models.vllm_keeper import BOOT, GRACE
 
 PAUSE = 0.5
-"""Seconds between two looks at whether the server is ready."""
+"""Seconds between two checks whether the server is ready."""
 LOADING = frozenset({500, 503})
-"""What /health answers while there is no engine behind it, by status code."""
+"""The status codes of /health while there is no engine behind it."""
 FREE = 20.0
-"""Seconds to wait for a port at which a server of an earlier run may be ending."""
+"""Seconds to wait for a port that a server of an earlier run may be about to release."""
 REASONS = {
     r"less than desired GPU memory utilization|No available memory for the cache|out of memory|larger than the "
     r"available KV cache memory": "the GPU has too little free memory; in serve.arguments lower "
@@ -37,12 +36,12 @@ REASONS = {
     r"address already in use": "its port is taken; give another port in base_url",
     r"unrecognized arguments": "it does not know an argument; see serve.arguments",
 }
-"""What a log says of the usual reasons for which vLLM does not start, and what helps."""
+"""Log messages for the usual reasons why vLLM does not start, each with a remedy."""
 State = Literal["ready", "loading", "nobody"]
 
 
 def find_vllm() -> str:
-    """Return the path of vLLM's command. Raises InputError where it is not installed."""
+    """Return the path of vLLM's command. Raises InputError if it is not installed."""
     places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     if found := shutil.which("vllm", path=places):
         return found
@@ -56,7 +55,7 @@ class VllmServer:
     """The server at `base_url`."""
 
     def __init__(self, options: ApiOptions, log: Path) -> None:
-        """`log` takes what the server prints, from its start on."""
+        """`log` receives the server's output from its start on."""
         assert options.serve is not None
         self._options, self._serve, self._log = options, options.serve, log
         self._root = options.base_url.removesuffix("/v1")
@@ -66,9 +65,9 @@ class VllmServer:
         self._notices: tuple[str, ...] = ()
 
     def ready(self) -> None:
-        """Return as soon as a server answers for the model, having started one where there is none.
+        """Start a server if there is none, and return as soon as one answers for the model.
 
-        Raises InputError for a port that something else has, LadaError for a server that ends or is not ready in time.
+        Raises InputError if something else uses the port, LadaError if the server ends or is not ready in time.
         """
         begun = time.monotonic()
         taken = begun + FREE
@@ -88,7 +87,7 @@ class VllmServer:
             self._notices = (self._which(),)
 
     def check(self) -> None:
-        """Raise LadaError where the server that was started has ended, with the reason that its log tells."""
+        """If the server that was started has ended, raise LadaError with the reason from its log."""
         if self._process is not None and (code := self._process.poll()) is not None:
             self._process = None
             raise LadaError(f"model.api.serve: vllm serve ended (code {code}); {self._why()}")
@@ -100,7 +99,7 @@ class VllmServer:
         self._process = None
 
     def take_notices(self) -> tuple[str, ...]:
-        """Say once which server it is."""
+        """Report once which server is used."""
         notices, self._notices = self._notices, ()
         return notices
 
@@ -112,11 +111,12 @@ class VllmServer:
         return f"vllm serve was started for {self._options.model!r}; its log is {str(self._log)!r}"
 
     def _state(self, patient: bool) -> State:
-        """Return what answers at the address. Raises InputError for what is no server of this model.
+        """Return the state of the address. Raises InputError if something other than a server of this model answers
+        there.
 
-        Where `patient`, that may still be one that is about to end.
+        With `patient`, it may still be a server that is about to end.
         """
-        import httpx  # here, since to read a configuration needs none
+        import httpx  # here, since reading a configuration does not need it
 
         try:
             headers = read_secrets(self._options)
@@ -135,7 +135,7 @@ class VllmServer:
             if patient:
                 return "loading"
             raise InputError(
-                f"model.api.base_url: what answers at {self._root} is no server of vLLM's ({type(error).__name__}); "
+                f"model.api.base_url: what answers at {self._root} is not a vLLM server ({type(error).__name__}); "
                 "give another port, or end it"
             ) from None
         if self._options.model in names:
@@ -148,7 +148,7 @@ class VllmServer:
         )
 
     def _start(self) -> None:
-        """Start the server under a keeper, which ends it when this process is gone."""
+        """Start the server under a keeper, which ends it if this process is gone."""
         command = [
             find_vllm(),
             "serve",
@@ -174,7 +174,7 @@ class VllmServer:
         self._finalizer = weakref.finalize(self, _end, self._process)
 
     def _why(self) -> str:
-        """Return the reason in the log, for people."""
+        """Return the reason from the log, for users."""
         with suppress(OSError):
             text = self._log.read_text(encoding="utf-8", errors="replace")
             for pattern, reason in REASONS.items():

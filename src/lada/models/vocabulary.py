@@ -1,7 +1,7 @@
-"""Has a model an embedding for every token that a text may become?
+"""Checks that a model has an embedding for every token that a text may become.
 
-Many a tokenizer knows more tokens than its model has embeddings for: Gemma 3's text models have none for the special
-token that stands for an image. No text becomes such a token, so only those that one may become are asked for.
+Many tokenizers have more tokens than their model has embeddings: Gemma 3's text models have none for the special token
+of an image. No text becomes such a token, so only tokens that a text may become are checked.
 """
 
 from typing import Any
@@ -14,9 +14,10 @@ QUESTION = "?"
 
 
 def check_vocabulary(encoder: Encoder, rows: int) -> None:
-    """Raise InputError where a text or a prompt may become a token id for which a model of `rows` embeddings has none.
+    """Raise InputError if a text or a prompt may become a token id without an embedding in a model with `rows`
+    embeddings.
 
-    Special tokens count where prompts and answers hold them: by the chat template, at the beginning and end, as
+    Special tokens count if prompts and answers contain them: from the chat template, at the beginning and end, as
     padding.
     """
     tokenizer = encoder.tokenizer
@@ -37,7 +38,7 @@ def _ids(tokenizer: Any) -> set[int]:
 
 
 def embeddings_of(config: Any) -> int | None:
-    """Return how many embeddings a model has by its configuration; None where that does not say."""
+    """Return how many embeddings a model has according to its configuration; None if it does not say."""
     try:
         return int(config.get_text_config().vocab_size)
     except (AttributeError, TypeError, ValueError):
