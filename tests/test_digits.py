@@ -124,7 +124,7 @@ def test_a_task_of_texts_is_refused_in_the_first_evaluation(tmp_path: Path):
 
 def test_labels_of_another_task_are_refused_in_the_first_study(tmp_path: Path):
     task = config()["task"] | {"labels": "parity"}
-    with pytest.raises(InputError, match="none of .* lessons has one of the labels of 'mlp', 0, 1"):
+    with pytest.raises(InputError, match=r"none of .* lessons has one of the labels of 'mlp', 0, 1"):
         lada.run(config(task=task), runs=tmp_path)
 
 
