@@ -11,7 +11,7 @@ from lada.core.errors import InputError
 from lada.core.grids import read_grids, write_grids
 from lada.core.terms import Sample
 from lada.tasks.data import TaskData
-from lada.tasks.digits import TEST, load_digits
+from lada.tasks.digits import TEST, load_digits, load_school
 from lada.tasks.options import DigitsTask
 from lada.tasks.scans import DOMAINS, graph, looks, neighbours, scans, scene, strokes
 
@@ -46,6 +46,9 @@ def test_no_scan_is_in_two_places():
     assert (len(public), len(a), len(b)) == (24, 20, 20)
     assert len(public | a | b) == 64
     assert not (public | a | b) & test
+    school = set(rows(load_school(DigitsTask(public=300))))
+    assert len(school) == 300
+    assert not (public | a | b | test) & school
     assert set(rows(data.test)) <= test
 
 
@@ -192,7 +195,7 @@ def test_domains_look_as_they_are_called():
         ({"a": ("blur",)}, {"domains": ("plain",)}, "lists domain 'blur'; expected some of plain"),
         ({"a": ("plain",)}, {"split": "classes"}, "lists domain 'plain'; expected some of 0-4, 5-9"),
         ({"a": ()}, {"known": ("noisy",)}, "task.known: domain 'noisy'.*did you mean 'noise'"),
-        ({"a": ()}, {"public": 900, "private": 900}, "public: 900 with task.private: 900; expected at most 1200"),
+        ({"a": ()}, {"public": 900, "private": 900}, "public: 900 with task.private: 900; expected at most 900"),
         ({name: ("plain",) for name in "abc"}, {"private": 2}, "clients: 'c' gets none of the 2 private scans"),
     ],
 )
@@ -214,3 +217,8 @@ def test_what_cannot_be_dealt_is_refused(clients: dict[str, tuple[str, ...]], op
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], told: str):
     with pytest.raises(ValidationError, match=told):
         DigitsTask.model_validate(options)
+
+
+def test_a_school_has_no_more_scans_than_are_set_aside_for_it():
+    with pytest.raises(InputError, match=r"school\.task\.public: 301; expected at most 300"):
+        load_school(DigitsTask(public=301))
