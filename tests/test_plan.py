@@ -211,9 +211,9 @@ class TestExamples:
         assert (plan.name, plan.faults, plan.data) == ("digits", (), "counted in the data")
         assert {party.name: (party.model, party.private) for party in plan.parties} == {
             "llm": ("two_tower", 0),
-            "paper": ("mlp", 150),
-            "negative": ("cnn", 150),
-            "tilted": ("graph", 150),
+            "paper": ("mlp", 120),
+            "negative": ("cnn", 120),
+            "tilted": ("graph", 120),
         }
 
     def test_the_papers_numbers(self) -> None:
