@@ -195,7 +195,7 @@ class TestExamples:
         assert memory is not None
         assert memory.parameters - memory.trainable == 7_615_616_512  # under LoRA
 
-    @pytest.mark.parametrize("name", sorted(name for name, text in shipped().items() if "zoo:" not in text))
+    @pytest.mark.parametrize("name", sorted(name for name, text in shipped().items() if "kind: corpus" in text))
     def test_each_can_be_planned_offline(self, name: str, tmp_path: Path) -> None:
         (tmp_path / "my.yaml").write_text(shipped()[name], encoding="utf-8")
         plan = lada.plan(tmp_path / "my.yaml")
@@ -205,6 +205,17 @@ class TestExamples:
         assert [party.shape for party in local] == ["from a shipped shape"] * len(local)
         assert "is loaded when the run starts" in plan.data
         assert {path.name for path in tmp_path.iterdir()} == {"my.yaml"}
+
+    def test_classifiers_are_planned_on_their_scans(self, tmp_path: Path) -> None:
+        (tmp_path / "my.yaml").write_text(shipped()["digits"], encoding="utf-8")
+        plan = lada.plan(tmp_path / "my.yaml")
+        assert (plan.name, plan.faults, plan.data) == ("digits", (), "counted in the data")
+        assert {party.name: (party.model, party.private) for party in plan.parties} == {
+            "llm": ("two_tower", 0),
+            "paper": ("mlp", 120),
+            "negative": ("cnn", 120),
+            "tilted": ("graph", 120),
+        }
 
     def test_the_papers_numbers(self) -> None:
         for name, corpus in (("paper-mathinstruct", "mathinstruct"), ("paper-cot", "cot-collection")):

@@ -37,6 +37,12 @@ def test_end_of_sequence_is_a_token(tokens: list[bytes], eos: int):
         vocabulary.encode(tokens, eos)
 
 
+def test_labels_have_no_end_of_sequence():
+    assert vocabulary.decode(vocabulary.encode([b"even", b"odd"], None)) == ([b"even", b"odd"], None)
+    with pytest.raises(CodecError, match="no tokens; expected one at least"):
+        vocabulary.encode([], None)
+
+
 @pytest.mark.parametrize(("eos", "said"), [("6", "one of the 6"), ("-1", "eos: expected"), ("", "eos: expected")])
 def test_headers(eos: str, said: str):
     with pytest.raises(CodecError, match=said):

@@ -9,13 +9,31 @@ from alike import same
 from methods import Case, each
 from pydantic import ValidationError
 
+from lada.core.grids import write_grids
 from lada.core.terms import Lesson, Verb
 from lada.models.base import Study
 from lada.objectives.base import OBJECTIVES
 
-LESSONS = [Lesson(f"s{i}", f"a box holds {i} .", f"{i} plus 2 makes {i + 2} . answer {i + 2}") for i in range(4)]
+TEXTS = [Lesson(f"s{i}", f"a box holds {i} .", f"{i} plus 2 makes {i + 2} . answer {i + 2}") for i in range(4)]
 OBJECTIVE = OBJECTIVES.make("sft", {})
-PAIRS = [(lesson.question, lesson.chosen) for lesson in LESSONS]
+
+
+def lessons(options: Any) -> list[Lesson]:
+    """Return lessons that a learner can see: of texts, or of grids for one that answers with labels."""
+    if options.labels_told is None:
+        return TEXTS
+    draw = np.random.default_rng(0)
+    seen = [
+        {name: draw.integers(17, size=shape) for name, shape in options.reads.items()} for _ in options.labels_told[:4]
+    ]
+    return [
+        Lesson(f"s{i}", write_grids(grids), label)
+        for i, (grids, label) in enumerate(zip(seen, options.labels_told, strict=False))
+    ]
+
+
+def pairs(options: Any) -> list[tuple[str, str]]:
+    return [(lesson.question, lesson.chosen) for lesson in lessons(options)]
 
 
 def opener(case: Case) -> tuple[Any, Any]:
@@ -36,27 +54,29 @@ def test_what_a_learner_saved_goes_on_to_the_same_bits(case: Case, tmp_path: Fil
     learner = opens.open(tmp_path, init_seed=1, saved=None)
     assert learner.verbs == options.able
     again = opens.open(tmp_path, init_seed=1, saved=None)
-    study = Study(steps=2, batch_size=4)
+    study, taught = Study(steps=2, batch_size=4), lessons(options)
     for pupil in (learner, again):
-        pupil.study(LESSONS, OBJECTIVE, study, seed=1)
-    same(told(learner), told(again))
+        pupil.study(taught, OBJECTIVE, study, seed=1)
+    same(told(learner, options), told(again, options))
     learner.save(tmp_path / "saved")
     reopened = opens.open(tmp_path, init_seed=2, saved=tmp_path / "saved")
-    same(told(reopened), told(learner))
-    reports = [pupil.study(LESSONS[:2], OBJECTIVE, study, seed=2) for pupil in (learner, reopened)]
+    same(told(reopened, options), told(learner, options))
+    reports = [pupil.study(taught[:2], OBJECTIVE, study, seed=2) for pupil in (learner, reopened)]
     assert reports[0] == reports[1]
-    same(told(reopened), told(learner))
+    same(told(reopened, options), told(learner, options))
 
 
-def told(learner: Any) -> Any:
+def told(learner: Any, options: Any) -> Any:
     """Return what a learner can say without being taught."""
-    found: dict[str, Any] = {"answers": learner.answer([question for question, _ in PAIRS], seed=3)}
+    asked = pairs(options)
+    questions = [question for question, _ in asked]
+    found: dict[str, Any] = {"answers": learner.answer(questions, seed=3)}
     if Verb.JUDGE in learner.verbs:
-        found["judged"] = learner.judge(PAIRS)
+        found["judged"] = learner.judge(asked)
     if Verb.EMBED in learner.verbs:
-        found["vectors"] = learner.embed([question for question, _ in PAIRS])
+        found["vectors"] = learner.embed(questions)
     if Verb.READ in learner.verbs:
-        found["read"] = learner.read(PAIRS)
+        found["read"] = learner.read(asked)
     return found
 
 
@@ -66,7 +86,8 @@ def test_what_a_learner_reads_is_a_vector_for_each_path_whoever_shares_its_batch
     if Verb.READ not in options.able:
         pytest.skip("it cannot read")
     learner = opens.open(tmp_path, init_seed=1, saved=None)
-    vectors = learner.read(PAIRS)
-    assert (vectors.dtype, vectors.ndim, len(vectors)) == (np.float32, 2, len(PAIRS))
+    asked = pairs(options)
+    vectors = learner.read(asked)
+    assert (vectors.dtype, vectors.ndim, len(vectors)) == (np.float32, 2, len(asked))
     assert learner.read([]).shape == (0, vectors.shape[1])
-    assert np.stack([learner.read([pair])[0] for pair in PAIRS]) == pytest.approx(vectors, abs=1e-4)
+    assert np.stack([learner.read([pair])[0] for pair in asked]) == pytest.approx(vectors, abs=1e-4)

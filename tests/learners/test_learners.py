@@ -49,7 +49,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_packages_own_are_opened_by_the_form_of_the_model() -> None:
-    assert LEARNERS.names() == ["api", "hugging_face"]
+    assert LEARNERS.names() == ["api", "cnn", "graph", "hugging_face", "mlp", "two_tower"]
     local, remote = (
         ModelOptions(model="zoo:slm-llama"),
         ApiModel.model_validate({"api": {"model": "m", "base_url": "http://a/v1"}}),

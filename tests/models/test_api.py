@@ -96,7 +96,7 @@ def test_completions_and_a_server_without_key(tmp_path):
     assert api.keys == [None]
     assert api.requests == [{"model": "big", "max_completion_tokens": 512, "prompt": "a", "logprobs": 1}]
     assert (answer.text, answer.likelihood) == (" yes", Likelihood(-0.75, -0.5, 2, 4))
-    assert one.verbs == {Verb.ANSWER, Verb.CONFIDENCE}
+    assert one.verbs == {Verb.ANSWER, Verb.EXPLAIN, Verb.CONFIDENCE}
 
 
 def test_log_probs_become_a_likelihood(tmp_path):
@@ -112,7 +112,7 @@ def test_without_log_probs_the_likelihood_is_unknown(tmp_path):
         (answer,) = one.answer(["a"], seed=0)
     assert answer.likelihood == Likelihood.unknown(8)
     assert not answer.likelihood.known
-    assert one.verbs == {Verb.ANSWER}
+    assert one.verbs == {Verb.ANSWER, Verb.EXPLAIN}
 
 
 def test_an_empty_answer_is_no_sure_one(tmp_path):

@@ -54,7 +54,7 @@ def by_tokens(local: HuggingFaceLearner) -> dict[str, Any]:
 def test_with_a_tokenizer_it_judges_as_the_model_at_hand(local, tmp_path):
     with serving(scoring(local)) as api:
         one = remote(api, tmp_path, **by_tokens(local))
-        assert one.verbs == {Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS}
+        assert one.verbs == {Verb.ANSWER, Verb.EXPLAIN, Verb.JUDGE, Verb.LOG_PROBS}
         for found, expected in zip(one.judge(PAIRS), local.judge(PAIRS), strict=True):
             assert (found.tokens, found.size) == (expected.tokens, expected.size)
             assert found.total == pytest.approx(expected.total, abs=1e-3)
@@ -84,7 +84,7 @@ def test_with_a_tokenizer_it_names_the_same_tokens(local, k, most, tmp_path):
 def test_without_a_tokenizer_it_judges_all_but_the_end(local, scores, partial, tmp_path):
     with serving(scoring(local, partial)) as api:
         one = remote(api, tmp_path, scores=scores)
-        assert one.verbs == {Verb.ANSWER, Verb.JUDGE}
+        assert one.verbs == {Verb.ANSWER, Verb.EXPLAIN, Verb.JUDGE}
         expected = local.log_probs(PAIRS, 1)
         for found, scored, (_, text) in zip(one.judge(PAIRS), expected, PAIRS, strict=True):
             assert scored is not None

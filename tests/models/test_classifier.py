@@ -17,6 +17,8 @@ from lada.models.classifier import IMPOSSIBLE
 from lada.models.private import Privacy
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
+from lada.tasks.digits import load_digits
+from lada.tasks.options import DigitsTask
 
 TINY = {"labels": ["left", "right"], "reads": {"scan": [1, 2]}, "width": 4, "depth": 1}
 QUESTIONS = ["scan 1x2\ng0", "scan 1x2\n0g", "scan 1x2\n88"]
@@ -246,3 +248,23 @@ def test_a_conv_net_reads_a_scene_and_its_box_as_channels():
     )
     (answer,) = learner.answer([write_grids(grids)], seed=0)
     assert answer.text in "0123456789"
+
+
+def test_a_network_may_come_with_knowledge():
+    opens = LEARNERS.make("mlp", {"school": {"task": {"domains": ["plain"]}, "study": {"steps": 60}}})
+    learner = opens.open(FilePath(), init_seed=1, saved=None)
+    assert learner.digest() == opens.open(FilePath(), init_seed=1, saved=None).digest()
+    test = [s for s in load_digits(DigitsTask(domains=("plain",)), {"a": ()}, 0).test]
+    answers = learner.answer([sample.question for sample in test], seed=0)
+    assert np.mean([answer.text == sample.answer for answer, sample in zip(answers, test, strict=True)]) > 0.7
+    with pytest.raises(ValidationError, match="school and weights are both set"):
+        LEARNERS.get("mlp").read({"school": {}, "weights": "x"})
+
+
+def test_equal_networks_of_a_run_are_drawn_together_unless_they_are_to_differ():
+    alike, own = (OtherModel(learner="mlp", options={"draw": draw}) for draw in ("common", "own"))
+    assert alike.drawn_with
+    assert not own.drawn_with
+    assert not OtherModel(learner="hugging_face", options={"model": "zoo:slm-llama"}).drawn_with
+    with pytest.raises(InputError, match=r"has model\.options\.draw 'own'; expected 'common'"):
+        own.tuned(full=True, ranks=False)

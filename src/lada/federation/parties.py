@@ -114,7 +114,7 @@ def _shared_slm(config: RunConfig, place: Place, server: Party) -> Party:
     assert model is not None
 
     def reopen(folder: Path | None) -> Learner:
-        return opener(model).open(place.base, init_seed=_init_seed(config, SHARED_SLM), saved=folder)
+        return opener(model).open(place.base, init_seed=_init_seed(config, SHARED_SLM, model), saved=folder)
 
     return dataclasses.replace(
         server,
@@ -161,9 +161,9 @@ def known_texts(task: TaskData, client: ClientConfig) -> list[str]:
     return [*shared, *client.model.texts] if client.model else shared
 
 
-def _init_seed(config: RunConfig, name: str) -> int:
-    """Return the seed of the weights that a party draws."""
-    return seed_of(config.seed, name, "lora")
+def _init_seed(config: RunConfig, name: str, model: LearnerOptions) -> int:
+    """Return the seed of the weights that a party draws: its own, or one that it shares with others."""
+    return seed_of(config.seed, model.drawn_with or name, "lora")
 
 
 def check_model(model: LearnerOptions, owner: str) -> None:
@@ -205,7 +205,7 @@ def _party(
     saved, fault = checkpoints.find(kept, NEEDED) if checkpoints.exists(kept) else (None, None)
 
     def reopen(folder: Path | None) -> Learner:
-        return opener(model).open(place.base, init_seed=_init_seed(config, name), saved=folder)
+        return opener(model).open(place.base, init_seed=_init_seed(config, name, model), saved=folder)
 
     party = Party(
         name=name,

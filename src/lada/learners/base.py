@@ -79,6 +79,11 @@ class OtherModel(LearnerOptions):
         return self.read().texts
 
     @property
+    def drawn_with(self) -> str:
+        """See LearnerOptions."""
+        return self.read().drawn_with
+
+    @property
     def labels_told(self) -> tuple[str, ...] | None:
         """See LearnerOptions."""
         return self.read().labels_told

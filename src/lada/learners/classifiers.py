@@ -6,12 +6,37 @@ An architecture is a class with the network and the head that it is made of, and
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lada.core.registry import Pluggable
+from lada.core.registry import Options, Pluggable
+from lada.core.terms import Lesson
 from lada.learners.base import LEARNERS
-from lada.models.base import Learner
+from lada.models.base import Learner, Study
 from lada.models.classifier_options import ClassifierOptions, Shape
+from lada.objectives.base import OBJECTIVES
+from lada.tasks.options import DigitsTask
+
+
+class School(Options):
+    """What a network learns before the run, on scans that no run of the same world has."""
+
+    task: DigitsTask = DigitsTask()
+    """What its questions show and in which domains. `public` is the number of scans, at most 300."""
+    study: Study = Study(steps=300, batch_size=32)
+    """How it studies them."""
+
+
+class NetworkOptions(ClassifierOptions):
+    """Options of a classifier that may have been to school."""
+
+    school: School | None = None
+    """Train the network before the run, as a pre-trained model. None leaves its weights as they are drawn."""
+
+    @model_validator(mode="after")
+    def _one_past(self) -> "NetworkOptions":
+        if self.school is not None and self.weights is not None:
+            raise ValueError("school and weights are both set; expected only one of the two")
+        return self
 
 
 class Network(Pluggable):
@@ -22,12 +47,14 @@ class Network(Pluggable):
     head: str = "Dense"
     """The class of the head."""
 
-    def __init__(self, options: ClassifierOptions) -> None:
+    def __init__(self, options: NetworkOptions) -> None:
         self.options = options
 
     def check(self) -> None:
         """See Opener.check."""
         self._model(0)
+        if self.options.weights is None and self.options.school is not None:
+            self._lessons(self.options.school)
 
     def open(self, base: Path, *, init_seed: int, saved: Path | None) -> Learner:
         """See Opener.open."""
@@ -38,7 +65,16 @@ class Network(Pluggable):
         folder = saved or (None if self.options.weights is None else base / self.options.weights)
         if folder is not None:
             load_weights(model, folder)
-        return Classifier(model.to(pick_device(self.options.device)), self.name, self.options)
+        learner = Classifier(model.to(pick_device(self.options.device)), self.name, self.options)
+        if folder is None and (school := self.options.school) is not None:
+            learner.study(self._lessons(school), OBJECTIVES.make("sft", {}), school.study, seed=init_seed)
+        return learner
+
+    def _lessons(self, school: School) -> list[Lesson]:
+        """Return what a school teaches."""
+        from lada.tasks.digits import load_school
+
+        return [Lesson(each.id, each.question, each.answer or "") for each in load_school(school.task)]
 
     @property
     def name(self) -> str:
@@ -60,7 +96,7 @@ class Network(Pluggable):
         return OneToken(network, head, options.reads)
 
 
-class GraphOptions(ClassifierOptions):
+class GraphOptions(NetworkOptions):
     """Options of a graph network. It reads the features of nodes and their edges."""
 
     reads: dict[str, Shape] = Field(
@@ -69,21 +105,21 @@ class GraphOptions(ClassifierOptions):
     """The grids that it reads, with rows and columns: nodes with their features, and edges between them."""
 
 
-@LEARNERS.register("mlp", options=ClassifierOptions)
+@LEARNERS.register("mlp", options=NetworkOptions)
 class MlpOpener(Network):
     """A multilayer perceptron over all cells of a question."""
 
     network = "Mlp"
 
 
-@LEARNERS.register("cnn", options=ClassifierOptions)
+@LEARNERS.register("cnn", options=NetworkOptions)
 class CnnOpener(Network):
     """A convolutional network; grids of one shape are its channels."""
 
     network = "Cnn"
 
 
-@LEARNERS.register("two_tower", options=ClassifierOptions, paper="arXiv 2103.00020", status="our reading")
+@LEARNERS.register("two_tower", options=NetworkOptions, paper="arXiv 2103.00020", status="our reading")
 class TwoTowerOpener(Network):
     """An image tower and a text tower: a label's logit is the similarity of the image and the label's words."""
 

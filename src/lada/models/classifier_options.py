@@ -27,6 +27,9 @@ class ClassifierOptions(LearnerOptions):
     """Number of units, or channels, of each layer."""
     depth: int = Field(default=2, ge=1, le=1000)
     """Number of layers below the logits."""
+    draw: Literal["common", "own"] = "common"
+    """`common`: all parties of a run with the same network start from the same weights, as averaging needs. `own`: each
+    draws its own."""
     weights: str | None = None
     """A folder with weights to start from, such as `checkpoints/NAME/…/model` of a run's folder. None draws them."""
     batch_size: BatchSize = 512
@@ -67,6 +70,11 @@ class ClassifierOptions(LearnerOptions):
         return "an answer is one label"
 
     @property
+    def drawn_with(self) -> str:
+        """See LearnerOptions."""
+        return "all classifiers" if self.draw == "common" else ""
+
+    @property
     def labels_told(self) -> tuple[str, ...]:
         """See LearnerOptions."""
         return self.labels
@@ -75,4 +83,6 @@ class ClassifierOptions(LearnerOptions):
         """See LearnerOptions: all weights, which are those of the network's shape."""
         if ranks:
             raise InputError("has no LoRA factors; expected form: average")
+        if self.draw == "own":
+            raise InputError("has model.options.draw 'own'; expected 'common'")
         return {"kind": type(self).__name__, **self.model_dump(include={"labels", "reads", "width", "depth"})}

@@ -36,6 +36,11 @@ class LearnerOptions(Options):
         return ()
 
     @property
+    def drawn_with(self) -> str:
+        """A name that parties share who draw the same weights; empty if each party draws its own."""
+        return ""
+
+    @property
     def labels_told(self) -> tuple[str, ...] | None:
         """The labels that are all its answers; None if it answers with any text."""
         return None

@@ -127,7 +127,8 @@ class ModelOptions(LearnerOptions):
     generation: Generation = Generation()
     """How answers are generated."""
     verbs: tuple[Verb, ...] | None = None
-    """What this model may be asked to do. None allows everything. `[answer]` treats it like an LLM behind an API."""
+    """What this model may be asked to do. None allows everything. `[answer, explain]` treats it like an LLM behind an
+    API."""
 
     @model_validator(mode="after")
     def _fits(self) -> "ModelOptions":

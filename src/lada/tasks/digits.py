@@ -23,6 +23,8 @@ from lada.tasks.scans import ATTRIBUTES, DOMAINS, graph, looks, scans, scene, st
 
 TEST = 597
 """Number of scans that are for tests alone."""
+SCHOOL = 300
+"""Number of scans that are for networks that come to a run with knowledge."""
 CLASSES = 10
 PLAIN = "plain"
 Row = int
@@ -45,11 +47,11 @@ def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int)
     pool = scans(options.world)
     domains = _domains(options)
     owned = _owned(options, clients, tuple(domains))
-    test, rest = pool.order[:TEST], pool.order[TEST:]
+    test, rest = pool.order[:TEST], pool.order[TEST + SCHOOL :]
     if options.public + options.private > len(rest):
         raise InputError(
             f"task.public: {options.public} with task.private: {options.private}; expected at most {len(rest)} scans "
-            f"together, since the other {TEST} are for tests"
+            f"together, since {TEST} are for tests and {SCHOOL} for schools"
         )
     rest = rest[generator(seed, "task", "digits", "pools").permutation(len(rest))]
     public, private = rest[: options.public], rest[options.public :][: options.private]
@@ -86,6 +88,17 @@ def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int)
         notices=tuple(notices),
         known=frozenset(options.known),
     )
+
+
+def load_school(options: DigitsTask) -> tuple[Sample, ...]:
+    """Return `public` scans that no run of the same world has. Raises InputError for more than there are."""
+    if options.public > SCHOOL:
+        raise InputError(
+            f"model.options.school.task.public: {options.public}; expected at most {SCHOOL}, which are set aside for it"
+        )
+    rows = scans(options.world).order[TEST:][: options.public]
+    samples, _ = _asked(options, rows, _domains(options), options.world)
+    return samples
 
 
 def _labels(options: DigitsTask) -> list[str]:
