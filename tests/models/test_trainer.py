@@ -18,6 +18,7 @@ from lada.models.assignment import Assignment
 from lada.models.base import Course, Study, StudyReport, check_possible, check_watched
 from lada.models.objective import Done, Objective, Scored, Sizes, nll
 from lada.models.private import Privacy
+from lada.models.trainer import sizes_of
 from lada.objectives.sft import Sft
 
 
@@ -109,8 +110,13 @@ def test_a_step_that_is_not_taken_changes_no_state(tiny: Any):
 
 
 def test_what_was_not_asked_for_cannot_be_used(tiny: Any):
-    for use in (lambda scored: scored.over_vocabulary(torch.sum), lambda scored: scored.observe("a", scored.weights)):
-        with pytest.raises(InputError, match=r"for objectives that declare Needs\.(dense|observes)"):
+    uses: tuple[Any, ...] = (
+        lambda scored: scored.over_vocabulary(torch.sum),
+        lambda scored: scored.read_out(scored.mask, scored.mask),
+        lambda scored: scored.observe("a", scored.weights),
+    )
+    for use in uses:
+        with pytest.raises(InputError, match=r"for objectives that declare Needs\.(dense|read_out|observes)"):
             study(tiny.learner(), Spy(loss=use), rows=lessons(tiny))
 
 
@@ -229,6 +235,61 @@ def test_hidden_states_by_depth_are_those_that_predict_each_token(tiny: Any, arc
         found += all(pairs)
         assert not any(scored.hidden[depth][place, length:].any() for depth in scored.hidden)
     assert found >= len(set(expected))  # lessons of equal length share a key, and the last of them is kept
+
+
+def taught(learner: Any, rows: list[Lesson]) -> list[Lesson]:
+    """Return lessons with two tokens named at each position, of which the first of each text has none."""
+    result = []
+    for row in rows:
+        completion = learner.encoder.pair(row.question, row.chosen).completion
+        ids = np.sort(np.array([[token, (token + 5) % 50] for token in completion], np.int32), axis=1)
+        log_probs = np.full(ids.shape, -1.0, np.float32)
+        log_probs[0] = -np.inf
+        result.append(Lesson(row.sample_id, row.question, row.chosen, soft=SparseLogProbs(ids, log_probs)))
+    return result
+
+
+@pytest.mark.parametrize("chunk", [1, 2**20])
+def test_the_last_hidden_states_are_read_out_as_the_learner_itself_does(
+    tiny: Any, architecture: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(likelihood, "CHUNK", chunk)
+    learner, gradients = tiny.learner(architecture), []
+
+    def loss(scored: Scored) -> torch.Tensor:
+        soft, states = scored.soft, scored.hidden[1.0]
+        assert soft is not None
+        assert set(soft.columns.tolist()) == set(range(1, scored.mask.shape[1]))
+        found = scored.read_out(states[soft.rows, soft.columns], soft.ids)
+        assert torch.allclose(found, soft.student, atol=1e-5)
+        head = learner.model.get_output_embeddings()
+        slow = head(states)[soft.rows, soft.columns].log_softmax(1).gather(1, soft.ids)
+        draw = torch.randn(found.shape, generator=torch.Generator().manual_seed(0))
+        for each in (found, slow):
+            gradients.append(torch.autograd.grad((draw * each).sum(), (states, head.weight), retain_graph=True))
+        own = (soft.ids == soft.gold[:, None]).long().argmax(1)  # type: ignore[index]
+        assert torch.equal(scored.log_probs[soft.rows, soft.columns], soft.student.gather(1, own[:, None])[:, 0])
+        assert scored.read_out(states[:0, 0], soft.ids[:0]).shape == (0, 2)
+        return nll(scored)
+
+    rows = taught(learner, lessons(tiny))
+    study(learner, Spy(loss=loss, exits=(1.0,), read_out=True, gold=True), rows=rows, steps=1)
+    for mine, slow in zip(*gradients, strict=True):
+        assert mine.abs().max() > 1e-3
+        assert torch.allclose(mine, slow, atol=1e-5)
+
+
+def test_a_model_without_an_output_head_cannot_read_out(tiny: Any, monkeypatch: pytest.MonkeyPatch):
+    learner = tiny.learner()
+    monkeypatch.setattr(learner.model, "get_output_embeddings", lambda: None)
+    assert sizes_of(learner.model).head == 0
+    with pytest.raises(InputError, match=r"reads hidden states by the model's output head, but .* none; expected"):
+        study(learner, Spy(exits=(1.0,), read_out=True), rows=lessons(tiny))
+
+
+def test_sizes_are_those_of_states_vocabulary_and_head(tiny: Any):
+    learner = tiny.learner()
+    assert sizes_of(learner.model) == Sizes(16, len(learner.tokenizer), head=16)
 
 
 def test_the_texts_own_tokens_and_the_ids_of_the_categories(tiny: Any):
