@@ -137,7 +137,9 @@ def learn(method: Any, state: State, round: int, order: Order) -> tuple[State, A
 
 
 def fuse(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
-    """Let a fuser choose among three offers for each of some samples, for two receivers."""
+    """Let a fuser choose among three offers for each of some samples, for two receivers, or weigh three members."""
+    if method.weighs:
+        return weigh(method, state, round, order)
     rng, won = np.random.default_rng(round), []
     for sample in range(SAMPLES):
         paths = {name: Path(f"s{sample}", name, "answer 1", "1", None, likelihood(rng, 8)) for name in "abcd"}
@@ -146,6 +148,21 @@ def fuse(method: Any, state: State, round: int, order: Order) -> tuple[State, An
             state, winner = method.fuse(state, receiver, offers, paths["d"] if receiver == "d" else None)
             won.append(winner)
     return state, won
+
+
+def weigh(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let a fuser weigh three members by their distributions over 9 tokens, of which each names 4."""
+    rng = np.random.default_rng(round)
+    members = {}
+    for name in "abc":
+        texts = {}
+        for sample in range(SAMPLES):
+            ids = np.sort(np.stack([rng.choice(9, 4, replace=False) for _ in range(3)]), 1).astype(np.int32)
+            likely = rng.dirichlet(np.ones(5), 3)[:, :4]
+            texts[f"s{sample}"] = SparseLogProbs(ids, np.log(likely).astype(np.float32))
+        members[name] = {sample: texts[sample] for sample in order(list(texts))}
+    state, found = method.weigh(state, {name: members[name] for name in order("abc")}, 9)
+    return state, (found.of, found.notices)
 
 
 def release(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:

@@ -62,11 +62,11 @@ def test_what_is_not_known_is_no_figure():
 
 
 def test_the_worst_tenth_of_many_and_groups_by_size():
-    many = run(*((10 * number, 0.0, float(number), None) for number in range(40)))
-    assert by_round(many)[1].worst_tenth == 1.5  # of 0, 1, 2, 3
+    many = run(*((10 * number, 0.0, float(number), None) for number in range(100)))
+    assert by_round(many)[1].worst_tenth == 4.5  # of 0, 1, …, 9
     rows = by_size(View(many)).rows
-    assert [row[:2] for row in rows] == [(f"{80 * g}–{80 * g + 70}", "8 clients") for g in range(5)]
-    assert [row[4] for row in rows] == ["3.5", "11.5", "19.5", "27.5", "35.5"]
+    assert [row[:2] for row in rows] == [(f"{200 * g}–{200 * g + 190}", "20 clients") for g in range(5)]
+    assert [row[4] for row in rows] == ["9.5", "29.5", "49.5", "69.5", "89.5"]
 
 
 def test_the_page_shows_both_tables_and_what_they_mean(tmp_path: Path):

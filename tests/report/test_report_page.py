@@ -115,8 +115,8 @@ def test_nothing_leaves_the_file_and_the_policy_names_what_may_run(page: Page) -
 
 def test_every_chart_is_sound_titled_and_described(page: Page) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page.source, re.S)
-    # 4 by measure, 4 by party, 6 directions of 2 rounds and 1 outcome, 2 of traffic, 1 of time, 3 of soundness
-    assert len(drawings) == 4 + 4 + 6 * 3 + 2 + 1 + 3
+    # 4 by measure, 4 by party, 6 directions of 2 rounds and 1 outcome, 2 of traffic, 1 of time, 5 of soundness
+    assert len(drawings) == 4 + 4 + 6 * 3 + 2 + 1 + 5
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         assert [child.tag.rpartition("}")[2] for child in root[:2]] == ["title", "desc"]
@@ -256,7 +256,7 @@ def test_fifty_clients_with_long_names(tmp_path: Path) -> None:
     page = page_of(tmp_path, results, make_candidates(results, 10))
     for client in clients:
         assert sum(row[0] == client and row[1] == "all domains" for row in page.rows) == 1
-    assert page.source.count('class="line quiet"') == 7 * 50, "4 measures and 3 of soundness"
+    assert page.source.count('class="line quiet"') == 9 * 50, "4 measures and 5 of soundness"
     assert "43 more parties" in page.text
     assert page.attributes("class").count("pair") == 50
     assert all(name not in clients for name in re.findall(r"<text[^>]*>([^<]*)</text>", page.source))
@@ -340,7 +340,7 @@ def test_what_stands_before_the_samples_is_short_and_the_rest_opens(page: Page) 
     assert shown.count("</figure>") == 4, "the charts by round"
     assert shown.count("</table>") == 2, "what happened, and what was chosen"
     chapters = re.findall(r'<section id="(\w+)">\s*<details class="chapter">', page.source)
-    assert chapters == ["domains", "traffic", "time", "soundness", "setup"]
+    assert chapters == ["domains", "traffic", "time", "soundness", "clients", "setup"]
 
 
 def test_further_notices_stand_behind_a_heading(tmp_path: Path, results: Results) -> None:

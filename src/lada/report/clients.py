@@ -141,8 +141,8 @@ def by_size(view: View) -> Table:
     rows = [_row(group) for group in groups] if len(known) > 1 else []
     caption = (
         "Performance against data size, from the fewest private samples to the most. Fidelity is the BLEU of a "
-        "client’s paths against the LLM’s for the same questions: high accuracy with low fidelity is another way to reason. "
-        "Self-BLEU is that of each path against the client’s others: the higher, the less varied."
+        "client’s paths against the LLM’s for the same questions: high accuracy with low fidelity is another way to "
+        "reason. Self-BLEU is that of each path against the client’s others: the higher, the less varied."
     )
     return Table(head, rows, caption, 2)
 

@@ -249,8 +249,8 @@ def soundness(view: View) -> tuple[Figure, Table]:
             rows += spread_rows(view.crowd, columns, beside=(name,))
     told = (
         "Agreement: how often a party gives the LLM’s answer to a test question. Rationale fidelity: how much of the "
-        "wording of the LLM’s path its own path shares (BLEU). Self-BLEU: how alike its own paths are. Valid steps: how "
-        "many steps of its reasoning follow from the rules and the step before. Calibration error: how far its "
+        "wording of the LLM’s path its own path shares (BLEU). Self-BLEU: how alike its own paths are. Valid steps: "
+        "how many steps of its reasoning follow from the rules and the step before. Calibration error: how far its "
         "confidence lies from how often it is right (0 is best)."
     )
     head = ("party", "measure", *(f"round {round}" for round in view.rounds))
