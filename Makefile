@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-gpu bench-hostile bench-large bench-learnability bench-memory bench-overhead bench-poisoned bench-rounds bench-scale bench-signals bench-startup bench-step fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-exposure bench-fedmkt bench-generation bench-gpu bench-hostile bench-large bench-learnability bench-memory bench-overhead bench-poisoned bench-rounds bench-scale bench-signals bench-startup bench-step fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,9 @@ bench-poisoned: $(VENV)/.lada ## measure how one poisoned client of three harms 
 
 bench-hostile: $(VENV)/.lada ## measure how a hostile client of three harms a run under each host; an hour
 	@$(BIN)/python benchmarks/hostile.py $(ARGS)
+
+bench-exposure: $(VENV)/.lada ## measure how exposed planted secrets are with and without Swing; a quarter of an hour
+	@$(BIN)/python benchmarks/exposure.py $(ARGS)
 
 bench-large: $(VENV)/.lada ## measure a round on 10,000 and on 100,000 public samples; half an hour
 	@$(BIN)/python benchmarks/large_round.py $(ARGS)

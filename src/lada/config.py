@@ -291,12 +291,14 @@ class RunConfig(Options):
 
     def _check_codecs(self, host: Host) -> None:
         """Refuse a codec that leaves out what the host has to aggregate."""
+        sparse = {name: codec.kind for name, codec in self.make_all(CODECS).items() if codec.sparse}
         chosen = self.choice(HOSTS)
         options = HOSTS.get(chosen.name).read(chosen.options)
-        sent = {kind for step in host.plan(1, self.make(OBJECTIVES)) for kind in step.sends}
-        for name, codec in self.make_all(CODECS).items():
-            if codec.sparse and codec.kind in sent and isinstance(options, AveragingOptions):
-                check_sparse(name, options)
+        if sparse and isinstance(options, AveragingOptions):
+            sent = {kind for step in host.plan(1, self.make(OBJECTIVES)) for kind in step.sends}
+            for name, kind in sparse.items():
+                if kind in sent:
+                    check_sparse(name, options)
 
     def _check_studies(self) -> None:
         """Refuse studies that a party's objective does not support."""

@@ -201,6 +201,9 @@ def test_the_forged_message_is_accepted_as_it_is(tmp_path: Path):
         {"shapes": '[["a", [41]]]'},
         {"shapes": f'[["a", [{2**39}]]]'},
         {"shapes": '[["a", [1099511627776, 1099511627776]]]'},
+        {"shapes": '[["a", [40]], ["b", [0, 1099511627776, 1099511627776]]]'},
+        {"shapes": json.dumps([["a", [40] + [1] * 8]])},
+        {"shapes": json.dumps([["a", [2**40] * 100_000]])},
     ],
 )
 def test_another_message_is_refused(tmp_path: Path, changes: dict[str, Any]):

@@ -32,8 +32,8 @@ MARK, PLACES, VALUES, RESIDUAL = "flasc", "places", "values", "residual"
 TYPES = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 DENSE = 4
 """Bytes of a number once it is read, float32."""
-MOST = 2**40
-"""Most numbers along an axis."""
+MOST, MOST_AXES = 2**40, 8
+"""Numbers of a weight, and its axes."""
 Form = Literal["adapter", "whole", "change"]
 """What is sent: the server's adapter; all of a client's, whose start the server lacks; a client's changes."""
 FORMS = {"client": ("adapter",), "server": ("adapter", "whole", "change")}
@@ -161,8 +161,13 @@ def _open(data: bytes, limit: int) -> tuple[dict[str, np.ndarray], dict[str, str
     except Exception as error:  # there is no telling what a reader raises on bytes made to break it
         raise CodecError(f"{MARK}: not readable: {type(error).__name__}") from error
     names = [name for name, _ in shapes]
-    if not all(type(size) is int and 0 <= size <= MOST for _, shape in shapes for size in shape):
+    if not all(_is_shape(shape) for _, shape in shapes):
         raise CodecError(f"{MARK}: shapes that are none")
     if not all(type(name) is str for name in names) or names != sorted(set(names)):
         raise CodecError(f"{MARK}: a name that is no text, is there twice or is out of order")
     return arrays, header, shapes
+
+
+def _is_shape(shape: tuple[object, ...]) -> bool:
+    sizes = [size for size in shape if type(size) is int and 0 <= size <= MOST]
+    return len(sizes) == len(shape) <= MOST_AXES and math.prod(max(size, 1) for size in sizes) <= MOST

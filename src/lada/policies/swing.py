@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from lada.codecs.quantise import LEAST
+from lada.codecs.top_values import top
 from lada.core.bounds import STEEPEST, Positive
 from lada.core.needs import State, needs
 from lada.core.plural import counted
@@ -134,9 +135,9 @@ class Swing(Policy):
         for row in np.flatnonzero(self._temperatures(pi) > 1):
             z = _dense(ids[row], log_probs[row], size) / self._temperatures(pi)[row]
             released = self._noised(z, partial(draw, pi[row] * self.options.scale, size))
-            own = int(scores.tokens[row])
-            order = np.lexsort((np.arange(size), -released, np.arange(size) != own))[: ids.shape[1]]
-            ids[row] = np.sort(order)
+            likeliest = np.exp(released)
+            likeliest[scores.tokens[row]] = np.inf  # the text's own token is always among them
+            ids[row] = top(likeliest, ids.shape[1])
             log_probs[row] = np.clip(released[ids[row]], LEAST, 0.0)
         return SparseLogProbs(ids, log_probs)
 

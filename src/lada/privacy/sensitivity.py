@@ -29,10 +29,10 @@ def by_spans(text: str, scores: TokenScores, words: Sequence[bytes], spans: Span
     spelled = b"".join(tokens).decode("utf-8", "surrogateescape")
     found = np.zeros(len(scores.tokens))
     for written, offsets in ((text, scores.offsets), (spelled, np.stack([ends[:-1], ends[1:]], 1))):
+        at = np.cumsum([0, *(len(each.encode("utf-8", "surrogateescape")) for each in written)])
         try:
             for start, end, score in spans(written):
-                first, last = (len(written[:place].encode("utf-8", "surrogateescape")) for place in (start, end))
-                inside = (offsets[:, 0] < last) & (offsets[:, 1] > first)
+                inside = (offsets[:, 0] < at[end]) & (offsets[:, 1] > at[start])
                 found[inside] = np.maximum(found[inside], score)
         except TimeoutError:
             return np.ones(len(scores.tokens))
