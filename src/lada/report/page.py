@@ -138,6 +138,7 @@ def render(run_folder: Path) -> Path:
         traffic=costs.traffic(view),
         time=costs.time(view),
         exchange=costs.exchange(view),
+        generation=costs.generation(view),
         soundness=progress.soundness(view),
         studies=progress.studies(view),
         memberships=progress.memberships(view),
