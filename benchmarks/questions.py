@@ -34,7 +34,7 @@ from lada.zoo.shipped import locate
 TARGET = Path("results/questions")
 MODELS = {"rulebooks": "zoo:llm-world-0", "lineups": "zoo:llm-lineups-world-0"}
 SHOTS, PATHS, AGREEMENT, CHARS = 3, 5, 0.6, 2000
-STEPS = 200
+STEPS = 100
 COLUMNS = ("drafts", "pass the checks", "answers agree", "questions of the corpus", "with the right answer")
 
 
@@ -92,7 +92,7 @@ def survivors(
 def main() -> None:
     """Measure, then write figures and table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=128, help="drafts of each way")
+    parser.add_argument("--count", type=int, default=32, help="drafts of each way")
     count = parser.parse_args().count
     torch.set_num_threads(1)
     figures = {}

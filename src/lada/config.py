@@ -20,7 +20,7 @@ from lada.core.seeds import generator
 from lada.core.validation import validate
 from lada.fusers.base import FUSERS
 from lada.hooks.base import HOOKS
-from lada.hosts.base import HOSTS, Host, with_augmenter
+from lada.hosts.base import HOSTS, Host
 from lada.learners.base import LEARNERS, ClientModel, OtherModel, ServerModel
 from lada.models.base import Studies, Study, check_possible, check_tried, check_watched
 from lada.models.options import ModelOptions
@@ -360,7 +360,12 @@ class RunConfig(Options):
 
     def make_host(self) -> Host:
         """Build the host, with the steps of the augmenter if there is one."""
-        return with_augmenter(self.make(HOSTS), self.make_augmenter())
+        host, augmenter = self.make(HOSTS), self.make_augmenter()
+        if augmenter is None:
+            return host
+        from lada.hosts.augmented import Augmented  # here, since whoever reads a configuration has no use for it
+
+        return Augmented(host, *augmenter)
 
     def make_policies(self, client: str) -> tuple[tuple[str, Policy], ...]:
         """Build the policies of a client, by name, in order."""

@@ -26,8 +26,8 @@ def _here(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-def config(api: FakeApi, cache: Path, name: str, **changes: Any) -> dict[str, Any]:
-    made = tiny(rounds=2, host="fedcot", augmenter={"name": name, "options": OPTIONS[name]}, **changes)
+def config(api: FakeApi, cache: Path, method: str, **changes: Any) -> dict[str, Any]:
+    made = tiny(rounds=2, host="fedcot", augmenter={"name": method, "options": OPTIONS[method]}, **changes)
     made["task"] |= {"public": 16}
     model = {"base_url": api.url, "model": "big", "cache": str(cache), "log_probs": False}
     made["server"]["model"] = {"api": model}

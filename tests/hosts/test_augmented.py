@@ -147,6 +147,11 @@ def test_no_more_calls_than_the_budget_and_no_more_samples_than_the_limit(tmp_pa
     first, second = world.run(1, 2)
     assert (first.calls, first.kept, first.refused) == (14, 1, {"no calls left": 1, "pool full": 1})
     assert (second.calls, second.kept, second.pool) == (0, 0, 1)
+    assert "round 2: augmenter 'symbolic_kd' has filled its pool" in world.parties["llm"].report.notices
+    spent = World(tmp_path / "spent", calls=9)  # six for calibration leave a prompt with its answers, which takes three
+    rows = [(row.calls, row.refused) for row in spent.run(1, 2)]
+    assert rows == [(7, {"no answer": 1, "no calls left": 2}), (0, {"no calls left": 3})]
+    assert "round 2: augmenter 'symbolic_kd' has no calls left of 9" in spent.parties["llm"].report.notices
 
 
 def test_pgkd_asks_after_the_first_report_and_never_shows_what_is_held_out(tmp_path: FilePath):

@@ -13,7 +13,6 @@ from lada.rounds.engine import Rounds
 
 if TYPE_CHECKING:
     from lada.allocators.base import Allocator
-    from lada.augmenters.base import Augmenter
     from lada.models.learners import LearnerOptions
     from lada.rounds.options import Replay
 
@@ -47,15 +46,6 @@ class Host(Rounds, Pluggable):
 
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """Raise InputError for a plug-in or clients that do not work with the host's options."""
-
-
-def with_augmenter(host: Host, augmenter: tuple[str, Augmenter] | None) -> Host:
-    """Return a host with the steps of an augmenter, which comes with its name; None leaves it as it is."""
-    if augmenter is None:
-        return host
-    from lada.hosts.augmented import Augmented  # here: a registry of hosts is read without what computes
-
-    return Augmented(host, *augmenter)
 
 
 HOSTS: Registry[Host] = Registry("host", "lada.hosts.catalogue")

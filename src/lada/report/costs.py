@@ -163,6 +163,23 @@ def _passed(seconds: float | None) -> str:
     return duration(seconds) if seconds else NONE
 
 
+def generation(view: View) -> Table:
+    """Return the calls and tokens of an augmenter by round, and what became of the drafts; no rows without one."""
+    rows = [
+        (
+            f"{row.round}",
+            *(f"{number:,}" for number in (row.calls, row.read, row.written, row.drafts, row.kept, row.pool)),
+            ", ".join(f"{number} {why}" for why, number in row.refused.items()) or NONE,
+        )
+        for row in view.results.augmentations
+    ]
+    caption = (
+        "Questions that the LLM wrote during the run: its calls with their tokens, and how many questions were kept or "
+        "refused. The pool is what all rounds so far have kept."
+    )
+    return Table(("round", "calls", "read", "written", "drafts", "kept", "pool", "refused"), rows, caption)
+
+
 def exchange(view: View) -> tuple[Table, Table]:
     """Return how long messages took apart from computing: a table by round and phase, and one by client."""
     times = view.results.wall_clock.exchanges

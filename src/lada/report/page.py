@@ -138,6 +138,7 @@ def render(run_folder: Path) -> Path:
         traffic=costs.traffic(view),
         time=costs.time(view),
         exchange=costs.exchange(view),
+        generation=costs.generation(view),
         soundness=progress.soundness(view),
         fairness=clients.fairness(view),
         by_size=clients.by_size(view),

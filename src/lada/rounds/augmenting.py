@@ -42,10 +42,6 @@ class Bill:
     read: int = 0
     written: int = 0
 
-    def fitting(self, each: int) -> int:
-        """Return how many pieces of work of `each` calls still fit."""
-        return self.left // each
-
     def add(self, answers: Sequence[Sequence[Answer]]) -> None:
         """Count the calls behind answers."""
         flat = [answer for several in answers for answer in several]
@@ -97,10 +93,11 @@ def augment(party: Party, round: int, name: str, augmenter: Augmenter) -> None:
         state, request = augmenter.ask(state_of(party, augmenter, key), view)
     room = options.most - pool
     prompts = request.prompts if room > 0 else ()
-    labelled = request.calibration[: bill.fitting(options.paths)] if prompts else ()
+    each = 1 + options.per_call * options.paths  # a prompt, with the answers to what it asks for
+    labelled = request.calibration[: max(bill.left - each, 0) // options.paths] if prompts else ()
     calibration = _answered(party, round, "augment-calibrate", list(labelled), augmenter, bill)
     calibration = [(draft, sample) for draft, sample in calibration if draft is not None]
-    asked = prompts[: bill.fitting(1 + options.per_call * options.paths)]  # with the answers to what it writes
+    asked = prompts[: bill.left // each]
     replies = _call(party, round, "augment-write", [prompt.text for prompt in asked], 1, augmenter, bill)
     screened = _screen(party, zip(asked, (reply for (reply,) in replies), strict=True), options.chars)
     screened.refused["no calls left"] += sum(prompt.count for prompt in prompts[len(asked) :])
@@ -133,8 +130,10 @@ def augment(party: Party, round: int, name: str, augmenter: Augmenter) -> None:
         **_truth(task, [question for question, _ in screened.questions], samples),
     )
     party.note(augmentations=(record,))
-    if prompts and not samples:
-        party.note(notices=(f"round {round}: augmenter {name!r} kept none of {counted(screened.drafts, 'draft')}",))
+    if request.prompts and not samples:
+        none = f"kept none of {counted(screened.drafts, 'draft')}"
+        why = none if asked else f"has no calls left of {options.calls}" if prompts else "has filled its pool"
+        party.note(notices=(f"round {round}: augmenter {name!r} {why}",))
 
 
 def _call(
