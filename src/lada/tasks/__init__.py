@@ -1,1 +1,1 @@
-"""Where samples come from, how answers are checked, how data is spread over clients."""
+"""Tasks: where samples come from, how answers are checked, and how data is divided among clients."""

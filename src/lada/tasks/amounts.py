@@ -1,8 +1,8 @@
-"""Which number of a text is its answer.
+"""Finds the number in a text that is its answer.
 
-Behind a marker (see lada.tasks.markers) it is the number that stands first, or the value of the sum that does; in prose
-the last one of the last sentence with one, but for those that only say more about another: `42 apples after 3 days`.
-Two numbers to choose from, a bound (`more than 5`) and a sum without its value are no answer.
+After a marker (see lada.tasks.markers), it is the first number, or the value of a sum that comes first. In prose, it is
+the last number of the last sentence with one, except numbers that only qualify another: `42 apples after 3 days`. Two
+alternative numbers, a bound (`more than 5`) and a sum without its value are no answer.
 """
 
 import re
@@ -34,7 +34,7 @@ _RESTATED = re.compile(
 """The same size in two units: `160 minutes, which is 2 hours and 40 minutes`."""
 
 _CLOSE_BY = 60
-"""Characters before a number that are looked at."""
+"""How many characters before a number are examined."""
 _NEGATED = re.compile(
     r"\b(?:not|isn['’]t|wasn['’]t|never|neither|nor|rather than|instead of|no longer) "
     r"(?:(?:be|is|the|just|simply|equal to|exactly|about|answer) ){0,3}[$*\\(]{0,4}$",
@@ -45,21 +45,21 @@ _BOUND = re.compile(
     r"|\bbetween|\bover|\bunder|\bbelow|\babove)[ ]?[$*(]{0,3}$",
     re.IGNORECASE,
 )
-"""What makes a bound of the number behind it."""
+"""Text that turns the number after it into a bound."""
 _BOUNDS = re.compile(r"[ ]?(?:[<>](?!/|[a-z]{1,6}>)|[≤≥≠]|\\[lg]e?q?\b|\\[lg]t\b)")
 _OPERATOR = re.compile(r"[^\w=≈,;(]{0,9}(?:[a-z]{1,2}\b)?[^\w=≈,;(]{0,9}(?:[-+*/×·÷^–−x]|times|cdot|div)[^\w=≈]{0,12}")
 _ASIDES = (
     r"[(;]|\b(?:since|because|as|where|when|if|and|but|or|not|while|whereas|though|although|so|rather|than"
     r"|(?:reject|discard|exclud|ignor|dismiss)\w*)\b|,\s?[a-z]\s?="
 )
-"""What shows that an equation is another than the one that a sentence starts with."""
+"""Text which shows that an equation is not the one that a sentence starts with."""
 _EQUALS = re.compile(rf"(?:(?!{_ASIDES})[^=≈]){{0,25}}(?:=|≈|\\approx|\bequals\b|\bmakes\b)[^=≈]{{0,20}}")
 _OR = re.compile(
     r"(?: ?[^\W\d]{1,12}){0,2}[$*\\) ]{0,3}(?:(?:,? ?\b(?:or|and|to)\b|/|;)[$*\\( ]{0,3}"
     r"(?:(?:about|maybe|perhaps|possibly|[a-z] =) )?)|\$?, ?\$?(?:[a-z] ?= ?)?",
     re.IGNORECASE,
 )
-"""What stands between two numbers of which neither is the answer."""
+"""Text between two numbers when neither is the answer."""
 _ASIDE = re.compile(
     r"\b(?:after|in|every|per|for|of|each|than|from|within|by|with|during|at|steps?|part|equation|question|problem|line"
     r"|day|over|on|onto|into|across|through|until|since|before|among|between|if|when|all|the|an?|this|that|its) "
@@ -71,7 +71,7 @@ _RELATIVE = re.compile(
     r"|lighter|earlier|later) than\b|-[a-z]{3}|(?<=%) of\b| times (?:as|more)\b| more \w{1,15} would\b",
     re.IGNORECASE,
 )
-"""What stands behind such a number."""
+"""Text after such a number."""
 _SUBORDINATE = re.compile(
     r"\b(?:after|before|when|while|because|since|if|than|until|who|whose|where|(?:by|for|from|without|of|in) \w+ing"
     r"|to (?!round|get|make|give|obtain|find|reach|be\b|have|a\b|the\b)[a-z]{2,}"
@@ -79,7 +79,7 @@ _SUBORDINATE = re.compile(
     r"|which (?!(?:is|are|makes?|gives?|leaves?|equals?|means|comes?|totals?|costs?)\b))\b",
     re.IGNORECASE,
 )
-"""What stands between the number that a sentence is about and such a number."""
+"""Text between the main number of a sentence and such a number."""
 _TOTAL = re.compile(
     r"\b(?:total|sum|product|average|mean|profit|price|cost|rate|speed|age|number|amount|out|result) (?:of|for|by|in) "
     r"[$*(]{0,3}$",
@@ -90,7 +90,7 @@ _LEAD = re.compile(
     r"|thus|now|rs|usd|eur|inr|a total of|at least|at most|up to)\b)*",
     re.IGNORECASE | re.DOTALL,
 )
-"""What may stand between a marker and its number; anything else is prose."""
+"""Text that may stand between a marker and its number; anything else is prose."""
 _CHECK = re.compile(r"[\s(*_#]*(?:check|verif|to verify|proof|note\b|double-check|ps\b|p\.s\.)", re.IGNORECASE)
 _CHATTER = re.compile(r"\W*(?:I hope|let me know|feel free|if you|thank|please|good luck)\b|.*\?\W*$", re.IGNORECASE)
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|might|possibly)\b", re.IGNORECASE)
@@ -101,7 +101,7 @@ _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 
 
 def read_number(text: str) -> Number | None:
-    """Return the number that a text gives as its answer, or None where it gives none."""
+    """Return the number that a text gives as its answer, or None if it gives none."""
     for pointed in pointed_at(text):
         for said in _said(tidy(pointed)):
             return said
@@ -109,12 +109,13 @@ def read_number(text: str) -> Number | None:
 
 
 def read_amount(answer: str) -> Number | None:
-    """Return the number that an answer, already found, is: `12 apples`, `x = 12`; None where it is none."""
+    """Return the number of an extracted answer, such as `12 apples` or `x = 12`; None if it is not a number."""
     return next(_said(tidy(answer)), None)
 
 
 def _said(text: str) -> Iterator[Number | None]:
-    """Yield the number that pointed-at text says, None where it says that there is none; nothing where it is silent."""
+    """Yield the number in text after a marker, or None if it says that there is no answer; yield nothing if it says
+    neither."""
     instead = re.match(r"\W*not\b.*?\bbut\b", text, re.DOTALL)
     text = text[instead.end() :] if instead else text
     found = _meant(text)
@@ -130,7 +131,7 @@ def _said(text: str) -> Iterator[Number | None]:
 
 
 def _value(text: str, found: list[Numeral]) -> Number | None:
-    """Return the number that a text starts with, or the value of the sum it starts with: `3 + 4 = 7`."""
+    """Return the number that a text starts with, or the value of a sum that it starts with: `3 + 4 = 7`."""
     chosen, unfinished = found[0], False
     for following in found[1:]:
         gap = text[chosen.end : following.start]
@@ -146,7 +147,7 @@ def _value(text: str, found: list[Numeral]) -> Number | None:
 
 
 def _concluded(text: str) -> Number | None:
-    """Return the number that prose ends in."""
+    """Return the number with which prose ends."""
     parts = [_RESTATED.sub("", tidy(part[-LONGEST:])) for part in sentences(text)]
     for place in reversed(range(len(parts))):
         part, earlier = parts[place], parts[:place]
@@ -168,7 +169,7 @@ def _concluded(text: str) -> Number | None:
 
 
 def _main(part: str, found: list[Numeral]) -> Numeral:
-    """Return the number that a sentence is about: the only bold one, else the last that is no aside."""
+    """Return the main number of a sentence: the only bold one, else the last one that is not an aside."""
     if part.count("**") == 2:
         bold = [numeral for numeral in found if part[: numeral.start].rstrip("$").endswith("**")]
         if bold:
@@ -186,7 +187,7 @@ def _main(part: str, found: list[Numeral]) -> Numeral:
 
 
 def _meant(text: str) -> list[Numeral]:
-    """Return the numbers of a tidy text but those that are denied, and ordinals where there is more."""
+    """Return the numbers of a tidy text, except negated ones, and except ordinals if there are other numbers."""
     found = [
         numeral
         for numeral in numerals(text)
@@ -198,7 +199,7 @@ def _meant(text: str) -> list[Numeral]:
 
 
 def _is_sole(text: str, chosen: Numeral) -> bool:
-    """Return whether a number is no bound and stands with no other that is offered as well."""
+    """Return whether a number is not a bound and has no alternative next to it."""
     if _is_bound(text, chosen):
         return False
     for other in numerals(text):
@@ -214,7 +215,7 @@ def _is_bound(text: str, numeral: Numeral) -> bool:
 
 
 def _in_words(text: str) -> int | None:
-    """Return the value of a text that starts with a number in words: `twenty-one apples`."""
+    """Return the value of a text that starts with a spelled-out number: `twenty-one apples`."""
     total, part, read = 0, 0, False
     for word in re.findall(r"[a-z]+", text.lower())[:12]:
         if word in _WORDS:

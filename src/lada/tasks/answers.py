@@ -1,7 +1,7 @@
-"""Find the answer in a reasoning path and say whether it is the gold one.
+"""Finds the answer in a reasoning path and compares it with the gold answer.
 
-How to read an answer is a *kind*, chosen by name; see `answer_kind`. Thinking in tags (see
-lada.core.thinking) is passed over; where the rest says its answer is told in lada.tasks.markers.
+A *kind*, chosen by name, determines how an answer is read; see `answer_kind`. Thinking in tags (see lada.core.thinking)
+is ignored; lada.tasks.markers finds the answer in the rest.
 """
 
 import re
@@ -27,10 +27,10 @@ Reader = Callable[[str], str | None]
 class AnswerKind:
     """How the answers of a corpus are found and compared.
 
-    `extract(text)` returns the answer a path ends in, or None; it never raises. A path whose thinking has not ended has
-    no answer. Kinds `number`, `choice` and `yesno` return a canonical form, so equal answers are equal strings.
-    `same(answer, gold)` says whether an extracted answer is the gold one; None never is. A gold answer may be a whole
-    path that ends in the answer, as in GSM8K.
+    `extract(text)` returns the answer with which a path ends, or None; it never raises. A path whose thinking has not
+    ended has no answer. Kinds `number`, `choice` and `yesno` return a canonical form, so equal answers are equal
+    strings. `same(answer, gold)` returns whether an extracted answer equals the gold one; None never does. A gold
+    answer may be a whole path that ends in the answer, as in GSM8K.
     """
 
     name: str
@@ -45,12 +45,12 @@ class AnswerKind:
 def answer_kind(name: str) -> AnswerKind:
     """Return an answer kind.
 
-    word: the word after the last `answer` (the built-in corpus); number: the number that a text marks as its answer
-    or ends in, compared exactly; choice: a letter A to J; yesno: yes or no, true or false; text: what follows the
-    answer marker, else the last line, compared without case, punctuation and articles; auto: the same, but compared
-    as a number, letter or yes and no where the gold answer is one; latex: like auto, and by math-verify.
+    word: the word after the last `answer` (the built-in corpus); number: the number that a text marks as its answer or
+    ends with, compared exactly; choice: a letter A to J; yesno: yes or no, true or false; text: what follows the answer
+    marker, else the last line, compared without case, punctuation and articles; auto: the same, but compared as a
+    number, letter or yes and no if the gold answer is one; latex: like auto, and by math-verify.
 
-    Raises InputError for an unknown name, and for `latex` where math-verify is not installed.
+    Raises InputError for an unknown name, and for `latex` if math-verify is not installed.
     """
     if name not in _KINDS:
         raise InputError(
@@ -87,7 +87,7 @@ def _same_number(answer: str, gold: str) -> bool:
 
 
 def _canonical(read: Reader) -> Callable[[str, str], bool]:
-    """Compare with a gold answer that is read as paths are."""
+    """Compare with a gold answer that is read in the same way as paths."""
     read_gold = remembered(partial(_last, read))
     return lambda answer, gold: answer == read_gold(gold)
 
@@ -102,11 +102,11 @@ def _same_as_text(answer: str, gold: str) -> bool:
 
 
 def _same_auto(answer: str, gold: str) -> bool:
-    """Compare as numbers, choices or verdicts where the gold answer is one, else as text."""
+    """Compare as numbers, choices or verdicts if the gold answer is one, else as text."""
     gold = _text_of(gold)
     number = whole_number(gold)
     if number is None and whole_number(answer) is not None and _SIZE.fullmatch(gold):
-        number = read_amount(gold)  # an answer may leave the unit out
+        number = read_amount(gold)  # an answer may omit the unit
     if number is not None:
         if has_factorial(answer):
             return False
@@ -119,7 +119,7 @@ def _same_auto(answer: str, gold: str) -> bool:
 
 
 def _same_formula(answer: str, gold: str) -> bool:
-    """Compare as `auto`, then by math-verify what is not words (a product of letters to it) nor a plain number."""
+    """Compare as `auto`. Then compare by math-verify, except words (to it, products of letters) and plain numbers."""
     gold = _last(read_formula, gold) or gold
     if _same_auto(answer, gold):
         return True
@@ -127,12 +127,12 @@ def _same_formula(answer: str, gold: str) -> bool:
         return False
     values = answer.rpartition("=")[2], gold.rpartition("=")[2]
     if len({tuple(sign in value for sign in (":", "'", "^T", "^{T", "^*", "top")) for value in values}) > 1:
-        return False  # to math-verify a ratio is a quotient, and a prime or transpose nothing
+        return False  # math-verify reads a ratio as a quotient, and ignores a prime or transpose
     return not (is_words(answer) or is_words(gold) or differ_in_frame(answer, gold)) and same_latex(answer, gold)
 
 
 def _last(read: Reader, text: str) -> str | None:
-    """Read what a text says in the end, before what it corrects."""
+    """Read what a text says last; a correction takes precedence over what it corrects."""
     return next((answer for part in endings(conclusion(text)) if (answer := read(part)) is not None), None)
 
 

@@ -23,22 +23,22 @@ T = TypeVar("T")
 CORPORA: dict[str, GeneratedCorpus[Any, Any, Any]] = {corpus.name: corpus for corpus in (RULEBOOKS, LINEUPS)}
 """The built-in corpora by name."""
 MISLEADING = 100
-"""False rulebooks that are tried before a question counts as one that cannot be answered wrongly."""
+"""How many false rulebooks are tried before a question counts as one without a wrong answer."""
 
 
 def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
     """Draw the samples of a run. Clients that list no domain get the corpus's client domains in turn, sorted by name.
 
-    Ids: `public-00000` in shuffled order, `private-<client>-<domain>-00000`, `test-<domain>-00000`, `replay-00000`.
-    Two clients that share a domain may draw the same question; no split shares one with another. Raises InputError
-    for an unknown domain. The samples of the last call are at hand for one that is equal.
+    Ids: `public-00000` in shuffled order, `private-<client>-<domain>-00000`, `test-<domain>-00000`, `replay-00000`. Two
+    clients that share a domain may draw the same question; no split shares one with another. Raises InputError for an
+    unknown domain. The samples of the last call are cached for an equal call.
     """
     return _load(options.model_dump_json(), tuple(sorted(clients.items())), seed)
 
 
 @lru_cache(maxsize=1)
 def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> TaskData:
-    """See `load_builtin`; `told` are the options as JSON, `listed` the domains that each client lists."""
+    """See `load_builtin`; `told` holds the options as JSON, `listed` the domains that each client lists."""
     options = BuiltinTask.model_validate_json(told)
     corpus = CORPORA[options.kind]
     book = corpus.world(options.world)
@@ -109,7 +109,7 @@ def _public(
 
 
 def known(sample: Sample, gold: Literal["rationales", "answers", "none"]) -> Sample:
-    """Return what of a public sample is known to the parties."""
+    """Return the part of a public sample that the parties know."""
     match gold:
         case "rationales":
             return sample
@@ -122,7 +122,7 @@ def known(sample: Sample, gold: Literal["rationales", "answers", "none"]) -> Sam
 def _mislead(
     corpus: GeneratedCorpus[Any, Any, Any], options: BuiltinTask, public: list[Sample], seed: int
 ) -> tuple[tuple[Sample, ...], frozenset[str]]:
-    """Answer a share of the questions by false rulebooks; return all of them, and the ids of those."""
+    """Answer a share of the questions by false rulebooks; return all questions, and the ids of the false ones."""
     wanted = round(options.noise * len(public))
     noisy: set[str] = set()
     for row in generator(seed, "task", "public", "noise").permutation(len(public)):
@@ -144,7 +144,7 @@ def _mislead(
 
 
 class Drawn(Mapping[str, tuple[Sample, ...]]):
-    """Each client's private samples, drawn when they are asked for: nobody holds those of thousands of clients."""
+    """Each client's private samples, drawn on access: the samples of thousands of clients are never held at once."""
 
     def __init__(
         self,
@@ -176,20 +176,20 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
         )
 
     def _in_shorthand(self, samples: list[Sample], name: str, domain: str) -> list[Sample]:
-        """Let a client skip the computation in its share of the rationales."""
+        """Remove the computation from a client's share of the rationales."""
         count = round(self._shorthand.get(name, 0.0) * len(samples))
         for row in generator(self._seed, "task", "shorthand", name, domain).permutation(len(samples))[:count]:
             told = self._corpus.retell(samples[row], self._book, skips(domain))
-            assert told is not None  # it was drawn by this rulebook
+            assert told is not None  # it was drawn with this rulebook
             samples[row] = told
         return samples
 
     def sizes(self) -> dict[str, int]:
-        """Return how many samples each client has, of which none is drawn."""
+        """Return how many samples each client has, without drawing any."""
         return dict.fromkeys(self._domains, self._count)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._domains  # Mapping would draw the samples to tell
+        return name in self._domains  # Mapping's default would draw the samples
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._domains)
@@ -199,7 +199,7 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
 
 
 def _check_domains(corpus: GeneratedCorpus[Any, Any, Any], options: BuiltinTask) -> None:
-    """Raise InputError where an option names a domain that there is none of, or that cannot be mixed."""
+    """Raise InputError if an option names a domain that does not exist or cannot be mixed."""
     every, mixable = tuple(corpus.domains), corpus.mixable
     named = [("public_domains", options.public_domains, every), ("known", options.known, every)]
     for key, chosen, domains in [*named, *(("mixed", each, mixable) for each in options.mixed)]:
@@ -234,12 +234,12 @@ def _domains_of(
 
 
 def deal_domains(clients: Mapping[str, tuple[str, ...]], defaults: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return each client's domains, sorted: those that it lists, else one of `defaults`, which are dealt in turn."""
+    """Return each client's domains, sorted: those that it lists, else one of `defaults`, assigned in turn."""
     dealt = cycle(defaults)
     return {name: tuple(sorted(set(clients[name]))) or (next(dealt),) for name in sorted(clients)}
 
 
 def evenly(count: int, domains: Sequence[T]) -> list[tuple[T, int]]:
-    """Share a count among domains; the first ones get one more where it does not divide."""
+    """Divide a count among domains; the first ones get one more if it does not divide evenly."""
     each, more = divmod(count, max(len(domains), 1))
     return [(domain, each + (place < more)) for place, domain in enumerate(domains)]

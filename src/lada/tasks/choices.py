@@ -1,7 +1,7 @@
-"""Which choice, A to J, a text picks.
+"""Finds the choice, A to J, that a text picks.
 
-A letter alone picks nothing: `A dog`, `vitamin C`, `5 J`, `pipe B`, `not D`. What counts is a marker (see
-lada.tasks.markers), a letter that stands alone, and words around it: `option B`, `so C.`, `D is correct`.
+A letter in a text is not yet a choice: `A dog`, `vitamin C`, `5 J`, `pipe B`, `not D`. It counts after a marker (see
+lada.tasks.markers), if it stands alone, or with certain words around it: `option B`, `so C.`, `D is correct`.
 """
 
 import re
@@ -11,7 +11,7 @@ from lada.tasks.markers import pointed_at, sentences
 from lada.tasks.wrappers import unwrap
 
 LETTERS = "ABCDEFGHIJ"
-"""What choices are called."""
+"""The letters of choices."""
 
 _NO_ARTICLE = (
     "because|since|as|for|is|was|would|will|must|should|has|and|or|due|given|by|which|that|based|in|on|at|from|if|when"
@@ -19,10 +19,10 @@ _NO_ARTICLE = (
     "|correctly|only|alone|can|cannot|could|does|rather|instead|too|here|makes|states|satisfies|represents|applies"
     "|remains|stands|wins|it"
 )
-"""What follows the letter A but hardly the article."""
+"""Words that follow the letter A but rarely the article."""
 _CAPITAL = rf"(?:[B-HJ]|A(?! (?!(?:{_NO_ARTICLE})\b)[a-zé])|I(?! (?!is\b)[a-z]))"
 _NOT_WITHIN = r"(?!['’]?\w|[+#]|-\w|-$|\.[a-zA-Z]|\. (?:coli|elegans|melanogaster|subtilis)\b)"
-"""What a letter is not the start of: `A's`, `C++`, `B-cell`, `E.g.`, `E. coli`."""
+"""Texts whose first letter is not a choice: `A's`, `C++`, `B-cell`, `E.g.`, `E. coli`."""
 _OPEN, _CLOSE = r"[\s*_\"“'‘`$(\[{<]", r"[\s)\]}*_\"”'’`$>]"
 _WRAP = rf"(?:\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf)|mbox|boxed|fbox)\{{|{_OPEN}|\\[(\[ ])*"
 
@@ -35,10 +35,10 @@ _LEADING = re.compile(
     rf"(?:(?-i:({_CAPITAL}|[a-j](?!\w| \w)))|([a-j])(?=[)\]}}])){_NOT_WITHIN}",
     re.IGNORECASE,
 )
-"""The letter that pointed-at text starts with."""
+"""The letter with which text after a marker starts."""
 _ALONE = re.compile(rf"{_WRAP}([A-Ja-j])(?![+#]|-$)[\W_]*")
 _EQUATION = re.compile(r"[\s*_]*=(?P<value>\s*\$?-?[0-9.,]+(?![^\s.,]|\s*\\))?")
-"""What follows a letter that is an unknown, unless it is a plain number: `E = mc^2`, but `B = 12`."""
+"""Text after a letter that is a variable, unless a plain number follows: `E = mc^2`, but `B = 12`."""
 _LABEL = re.compile(rf"{_WRAP}([A-J])[*_]*(?:[.):\]}}]|\\\)|\s(?=\())[\s*_}}\\]*(?=\S)(?!['’])")
 """The letter of a line such as `(B) Paris`."""
 
@@ -50,11 +50,11 @@ _PICKED = re.compile(
     rf"(?:correct |right |best |final )?(?:option|choice|letter|answer)?(?: is)?[\s:]{{0,2}})?{_OPEN}{{0,4}}$",
     re.IGNORECASE,
 )
-"""What stands before a letter that is picked."""
+"""Text before a letter that is picked."""
 _SO = re.compile(rf"(?:\b(?:is|therefore|thus|hence|so|but|means|say)\b|=)[\s,:]{{0,3}}{_OPEN}{{0,4}}$", re.IGNORECASE)
-"""What stands before a letter that is picked if nothing is said of it: `so C.`, but not `so C alone needs`."""
+"""Text before a letter that is picked if nothing follows about it: `so C.`, but not `so C alone needs`."""
 _OPTION = re.compile(rf"\b(?:options?|choices?)[\s:]{{1,3}}{_OPEN}{{0,4}}$", re.IGNORECASE)
-"""What stands before a letter that is picked if no more is said of it: `option C.`, but not `option C gives 3`."""
+"""Text before a letter that is picked if no more follows about it: `option C.`, but not `option C gives 3`."""
 _SAID = re.compile(rf"{_CLOSE}*(?:$|[.,;:!–—]|(?:because|since|as|given|for|and not|not|but)\b)")
 _RIGHT = re.compile(
     rf"{_CLOSE}{{0,4}}[.:]?(?:\s*\([^()]{{0,40}}\))?,?\s+(?:(?:is|must be|would be|has to be|should be|seems|looks"
@@ -65,13 +65,13 @@ _RIGHT = re.compile(
     r"|(?:is|does)[.!]?$)",
     re.IGNORECASE,
 )
-"""What is said of a letter that is picked."""
+"""Text after a letter that is picked."""
 _MORE_SAID = re.compile(rf"{_CLOSE}*\s[a-z]")
 _END = re.compile(rf"(?:{_CLOSE}|[.!])*$")
 _BREAK = re.compile(
     rf"(?:^|[.,;:!?–—]|\s-|\b(?:last|finally|definitely|certainly|clearly|or|and))\s*{_OPEN}*$", re.IGNORECASE
 )
-"""What stands before a letter that is picked if nothing follows it."""
+"""Text before a letter that is picked if nothing follows it."""
 _DENIED = re.compile(
     r"(?:\b(?:(?:not|isn['’]t|aren['’]t|can['’]?t|cannot|wouldn['’]t|don['’]t|never)\s"
     r"(?:(?!so\b|but\b|thus\b|hence\b|therefore\b|it\b|then\b|pick\b)\w+\s){0,4}?"
@@ -93,7 +93,7 @@ _FAULTY = re.compile(
     re.IGNORECASE,
 )
 _LIST = re.compile(r"^(?:\)?\s*(?:,|and\b|or\b|&)\s*(?:(?:and|or)\s)?\(?[A-J]\b)+")
-"""Further letters that the same is said of."""
+"""Further letters of the same statement."""
 _NAMED = re.compile(
     r"(?:\b(?:vitamin|hepatitis|plan|grade|type|points?|person|people|figures?|angles?|sides?|class|groups?"
     r"|teams?|city|cities|towns?|lines?|section|part|column|row|trains?|machines?|pipes?|cars?|sets?|events?|box|bag|jar"
@@ -103,23 +103,23 @@ _NAMED = re.compile(
     r"|pairs?|magnets?|distance)\s(?:and\s|[A-J]\s(?:and|to)\s)?)$",
     re.IGNORECASE,
 )
-"""What makes a letter a name of something else."""
+"""Words that make a letter a name of something else."""
 _MEASURED = re.compile(r"(?:[0-9°]|(?<!\w)[a-z]\s?=)\s?$")
-"""What makes a letter a unit or an unknown."""
+"""Text that makes a letter a unit or a variable."""
 _ASKED = re.compile(r"(?<!right)\?\W*$")
 _HEDGED = re.compile(rf"\b(?:maybe|perhaps|possibly|could be|might be|may be) {_OPEN}{{0,3}}$", re.IGNORECASE)
 _MORE = re.compile(
     rf"{_CLOSE}*(?:(?:and|&|,)\s*(?:also\s*)?(?:option\s|choice\s)?{_OPEN}*([A-J])(?![\w'’])(?!\)?\s+[a-z])"
     rf"|(?:,?\s*(?:or|and/or)|/)\s*(?:maybe\s|perhaps\s|possibly\s|even\s|option\s|choice\s)?{_OPEN}*([A-J])(?![\w'’]))"
 )
-"""Another letter, which is offered as well."""
+"""Another letter as an alternative."""
 _BEFORE = re.compile(
     rf"(?<![\w'’])([A-J])[)\]]?[*_]*(?P<join>,?\s*(?:or|and/or|and)\s|,\s*|/)\s*(?:option\s|choice\s)?{_OPEN}{{0,3}}$"
 )
 
 
 def read_choice(text: str) -> str | None:
-    """Return the letter that a text picks, or None where it picks none or two."""
+    """Return the letter that a text picks, or None if it picks none or two."""
     for pointed in pointed_at(text):
         if (said := next(_said(pointed), None)) is not None:
             return said or None
@@ -144,7 +144,7 @@ def _told(parts: list[str]) -> str | None:
 
 
 def _said(content: str) -> Iterator[str]:
-    """Yield the letter that pointed-at text says, "" where it says none or two; nothing where it is silent."""
+    """Yield the letter in text after a marker, "" if it says none or two; yield nothing if it says neither."""
     content = unwrap(content)
     leading = _LEADING.match(content)
     equation = leading and _EQUATION.match(content, leading.end())
@@ -162,7 +162,8 @@ def _said(content: str) -> Iterator[str]:
 
 
 def _picks(sentence: str, *, bracketed: bool = False) -> Iterator[str]:
-    """Yield the letters that a sentence picks; "" stands for one of two. `bracketed`: any in brackets is picked."""
+    """Yield the letters that a sentence picks; "" stands for one of two. With `bracketed`, any letter in brackets is
+    picked."""
     letters = list(_LETTER.finditer(sentence))
     for match in letters:
         before, behind = sentence[max(0, match.start() - 60) : match.start()], sentence[match.end() :][:80]

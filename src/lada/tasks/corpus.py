@@ -1,4 +1,4 @@
-"""A corpus as data: one YAML file says where its rows come from and how each becomes a sample.
+"""A corpus as data: one YAML file describes where its rows come from and how each becomes a sample.
 
 Shipped files are in `corpora/`. Your own may be anywhere.
 """
@@ -218,7 +218,7 @@ def _is_kept(corpus: Corpus, row: Mapping[str, Any], where: str) -> bool:
 
 
 def _gold(corpus: Corpus, row: Mapping[str, Any], labels: list[str], reply: str | None, where: str) -> str:
-    """Return a row's gold answer, of a choice its letter. Raises UnreadableGoldError."""
+    """Return a row's gold answer; for a choice, its letter. Raises UnreadableGoldError."""
     kind = answer_kind(corpus.kind)
     if corpus.answer is None:
         answer, column = reply and (kind.extract(reply) or reply), "messages"
@@ -245,7 +245,7 @@ def _gold(corpus: Corpus, row: Mapping[str, Any], labels: list[str], reply: str 
 
 
 def _at(row: Mapping[str, Any], column: str, where: str) -> Any:
-    """Return the value of a column, which may lie in another."""
+    """Return the value of a column, which may be nested in another."""
     value: Any = row
     for part in column.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -257,7 +257,7 @@ def _at(row: Mapping[str, Any], column: str, where: str) -> Any:
 
 
 def _shown(value: Any, column: str, where: str) -> str:
-    """Write a value as text: true and false, one line per item of a list, cells of a table between bars."""
+    """Convert a value to text: true and false, one line per item of a list, bars between the cells of a table."""
     match value:
         case str():
             return value
@@ -285,7 +285,7 @@ def _filled(row: Mapping[str, Any], column: str, where: str, *, empty: bool) -> 
 
 
 def _read(reading: Reading, row: Mapping[str, Any], where: str) -> str | None:
-    """Return what a reading finds in a row; None where the column is empty."""
+    """Return the text that a reading finds in a row; None if the column is empty."""
     value = _at(row, reading.column, where)
     text = "" if value is None else _shown(value, reading.column, where).strip()
     if text and reading.pattern is not None:

@@ -10,9 +10,9 @@ from lada.core.terms import Sample
 from lada.verifiers.base import Verifier
 
 StepCheck = Callable[[Sample, str], list[tuple[str, bool]]]
-"""Splits a path into its steps and says of each whether it is right."""
+"""Splits a path into its steps and tells for each whether it is right."""
 StyleReader = Callable[[Sample, str], str]
-"""Says in which style a path is written; see lada.tasks.styles."""
+"""Returns the style of a path; see lada.tasks.styles."""
 AnswerCheck = Callable[[str | None, str], bool]
 """`check(extracted answer or None, gold answer)`."""
 Solve = Callable[[str], Sample | None]
@@ -22,14 +22,14 @@ Told = TypeVar("Told")
 
 @dataclass(frozen=True)
 class TaskData:
-    """All samples of a run. `private` and `own_domains` are keyed by client name; `replay` is general data that every
-    party has, replayed so that it forgets nothing (may be empty); `general` domains measure skill alone. `noisy` are
-    the ids of public samples whose gold answer is wrong on purpose; no party is told. `notices` say what of the data
-    was left out. A `verifier` says which answers to public and test questions are right, in the place of `same`, which
-    then only says whether two answers are the same (see lada.rounds.verdicts). `mixed` are the domains of questions
-    that mix several. `known` are those that the server's LLM knows, where the task says so. `style` reads the style of
-    a path where results are to tell it; no method may call it. `solve` answers new questions, where the task can.
-    `validation` are public samples that are held out: nobody learns them."""
+    """All samples of a run. `private` and `own_domains` are keyed by client name. `replay` is general data that every
+    party has and replays against forgetting (may be empty). `general` domains measure skill only. `noisy` holds the ids
+    of public samples whose gold answer is wrong on purpose; no party knows them. `notices` report omitted data. A
+    `verifier` decides which answers to public and test questions are right, instead of `same`, which then only tells
+    whether two answers are equal (see lada.rounds.verdicts). `mixed` holds the domains of questions that mix several.
+    `known` holds the domains that the server's LLM knows, if the task says so. `style` returns the style of a path if
+    results report it; no method may call it. `solve` answers new questions, if the task can. `validation` holds public
+    samples that nobody learns."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]
@@ -55,12 +55,12 @@ class TaskData:
         return (*self.public, *self.validation)
 
     def groups(self, party: str) -> dict[str, frozenset[str]]:
-        """Return the domains of each group of test questions, as a party is evaluated on them.
+        """Return the domains of each group of test questions on which a party is evaluated.
 
-        A client's `own` domains are those of its data; the server's are those that no client has. `other` are the rest.
-        `new` to a client are domains that the server's LLM knows and the client lacks; `new` to the server are clients'
-        domains that it does not know; none where the task does not say what it knows. `general` and `mixed` are the
-        task's.
+        A client's `own` domains are those of its data; the server's are those that no client has. The rest are `other`.
+        The domains `new` to a client are those that the server's LLM knows and the client lacks. The domains `new` to
+        the server are clients' domains that it does not know. There are none if the task does not say what it knows.
+        `general` and `mixed` are the task's.
         """
         domains = frozenset(sample.domain for sample in self.test) - self.general - self.mixed
         clients = frozenset[str]().union(*self.own_domains.values())
@@ -70,9 +70,10 @@ class TaskData:
         return {"own": own, "other": domains - own, "new": new, "general": self.general, "mixed": self.mixed}
 
     def asked(self, public: tuple[Sample, ...]) -> "TaskData":
-        """Return the task with its public samples asked by other prompts.
+        """Return the task with other prompts for its public samples.
 
-        What reads a path's steps and style still sees the questions as they are, since a prompt is none of a corpus.
+        Functions that read a path's steps and style still see the original questions, since a prompt is not part of a
+        corpus.
         """
         plain = {(new.id, new.question): old for new, old in zip(public, self.public, strict=True) if new != old}
         steps, style = self.steps, self.style
@@ -109,5 +110,5 @@ class TaskData:
 def _by_question(
     plain: Mapping[tuple[str, str], Sample], read: Callable[[Sample, str], Told], sample: Sample, text: str
 ) -> Told:
-    """Return what `read` says of a path to a sample as the task has it, whatever prompt it was asked by."""
+    """Return the result of `read` for a path and the task's original sample, whatever prompt was used."""
     return read(plain.get((sample.id, sample.question), sample), text)

@@ -19,14 +19,14 @@ from lada.tasks.turns import conversation, has_half
 
 FileRow = Mapping[str, object]
 LONGEST_FIELD = 2**31 - 1
-"""Characters of a CSV field, of which Python's own limit allows 131,072: the most that a C long holds everywhere."""
+"""The most characters of a CSV field: the largest value of a C long on all systems. Python's own limit is 131,072."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A file's samples; `clients[i]` is the client that sample i names as its owner, or None.
 
-    `columns` are the names of all columns that any row has, whether they are used or not.
+    `columns` are the names of all columns in any row, used or not.
     """
 
     samples: tuple[Sample, ...]
@@ -35,7 +35,7 @@ class Table:
 
 
 def check_path(path: Path) -> None:
-    """Raise InputError where there is no file of samples at `path`, or one of an unknown form. It is not read."""
+    """Raise InputError if there is no file of samples at `path`, or its form is unknown. The file is not read."""
     if path.suffix not in _READERS:
         raise InputError(
             f"data: {path} has the extension {path.suffix!r}; expected {', '.join(_READERS)}"
@@ -48,11 +48,11 @@ def check_path(path: Path) -> None:
 def read_samples(path: Path, columns: Columns, *, require_answer: bool, limit: int | None = None) -> Table:
     """Read a `.jsonl`, `.csv` or `.parquet` file, or its first `limit` rows.
 
-    Rows are numbered as people find them: by line in JSONL (from 1), by the row's first line in CSV (the header is
-    line 1), by position in Parquet (from 1). Text is UTF-8, with or without a byte order mark, and is stripped;
-    numbers become text as they are written, in Parquet the shortest text that gives the number. A row without an id
-    gets `<file stem>-<row number>`. Of a conversation, the last assistant turn is rationale and answer where the row
-    has no others, and what stands before it is the question (see lada.tasks.turns).
+    Rows are numbered as users find them: by line in JSONL (from 1), by the row's first line in CSV (the header is line
+    1), by position in Parquet (from 1). Text is UTF-8, with or without a byte order mark, and is stripped. Numbers
+    become text as they are written; in Parquet, the shortest text that gives the number. A row without an id gets
+    `<file stem>-<row number>`. In a conversation, the last assistant turn is rationale and answer if the row has no
+    others, and the text before it is the question (see lada.tasks.turns).
 
     Raises InputError, naming file and row, for anything that cannot be read without guessing.
     """
@@ -78,7 +78,7 @@ def read_samples(path: Path, columns: Columns, *, require_answer: bool, limit: i
 
 
 def _row(path: Path) -> str:
-    """Return what a row's number counts: lines, where people can look them up in an editor."""
+    """Return what a row's number counts: lines, if users can look them up in an editor."""
     return "row" if path.suffix == ".parquet" else "line"
 
 
@@ -127,7 +127,7 @@ def _sample(row: FileRow, columns: Columns, path: Path, number: int, *, require_
 
 
 def _text(row: FileRow, column: str, where: str) -> str | None:
-    """Return a value as stripped text; None where it is absent or blank."""
+    """Return a value as stripped text; None if it is absent or blank."""
     value = row.get(column)
     if value is None:
         return None
@@ -144,7 +144,7 @@ def _choose_from(name: str, row: FileRow) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield numbered lines with their line ends, so that a broken byte is reported where it stands."""
+    """Yield numbered lines with their line ends, so that a broken byte is reported with its line."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -177,7 +177,7 @@ def _read_jsonl(path: Path, _columns: Columns) -> Iterator[tuple[int, FileRow]]:
 
 
 def check_jsonl(path: Path) -> None:
-    """Raise InputError, naming file and line, where a JSONL file has a line that is no JSON object in UTF-8."""
+    """Raise InputError, naming file and line, if a line of a JSONL file is not a JSON object in UTF-8."""
     for _ in _read_jsonl(path, Columns()):
         pass
 
@@ -244,7 +244,7 @@ def _is_text_or_number(kind: pa.DataType) -> bool:
 
 
 def _as_text(column: pa.Array) -> list[str | None]:
-    """Write a column's values as text; not-a-number, which pandas puts for a missing one, becomes None."""
+    """Convert a column's values to text; not-a-number, which pandas writes for a missing value, becomes None."""
     values = column.cast(pa.string()).to_pylist()
     return [None if value == "nan" else value for value in values] if pa.types.is_floating(column.type) else values
 

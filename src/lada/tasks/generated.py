@@ -1,9 +1,9 @@
-"""What the built-in corpora have in common: skills that all models have, and rulebooks that only some have read.
+"""The common parts of the built-in corpora: skills that all models have, and rulebooks that only some have read.
 
-A question chains verbs over a first value; its rationale spells each verb out as primitive steps. What a verb means is
-drawn from the *world* seed; which questions are drawn, from the run's seed. Every question belongs to one split by a
-digest of its text, so no test question can occur among public, private or pretraining ones, whatever the seeds. The
-`general` domain uses verbs that say what they do; it measures skill alone.
+A question applies a chain of verbs to a first value; its rationale spells each verb out as primitive steps. The
+meanings of verbs are drawn from the *world* seed, the questions from the run's seed. Every question belongs to one
+split by a digest of its text, so no test question can occur among public, private or pretraining ones, for any seeds.
+The `general` domain uses verbs that say what they do; it measures only skill.
 """
 
 import hashlib
@@ -27,29 +27,29 @@ SPLITS: tuple[tuple[Split, int], ...] = (("test", 15), ("public", 20), ("private
 
 GENERAL = "general"
 WITH = "+"
-"""Between the domains of a question that chains verbs of several: `warehouse+clinic`."""
+"""Joins the domains of a question that chains verbs of several: `warehouse+clinic`."""
 LABELS = ("a)", "b)", "c)", "d)", "e)", "f)")
 TAUGHT: Mapping[int, float] = {1: 0.1, 2: 0.3, 3: 0.3, 4: 0.3}
-"""How many verbs a question chains, and how often."""
+"""The numbers of verbs that a question chains, with their frequencies."""
 HARD: Mapping[int, float] = {5: 0.5, 6: 0.5}
-"""The same of questions that chain more verbs than any model was taught."""
+"""The same for questions that chain more verbs than any model was taught."""
 
 ALIKE = 0.8
-"""Share of the rules of a false world that are of the true rule's kind."""
+"""The share of a false world's rules that have the true rule's kind."""
 PATIENCE = 3_000
-"""Draws in a row without a new question after which a split counts as exhausted."""
+"""A split counts as exhausted after this many consecutive draws without a new question."""
 
 
 class OutOfRange(Exception):  # noqa: N818 - it rejects a draw, nothing has failed
-    """A step left the values that there are."""
+    """A step left the range of values."""
 
 
 class HasKind(Protocol):
-    """A rule: what one verb means. Those of kind `argument` need a word that stands behind the verb."""
+    """A rule: the meaning of one verb. Rules of kind `argument` need a word after the verb."""
 
     @property
     def kind(self) -> str:
-        """Return which kind of rule this is."""
+        """Return the kind of this rule."""
         ...
 
 
@@ -70,24 +70,24 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Rulebook(Generic[R]):
-    """What the verbs of each domain mean to somebody: `rules[domain][verb]`."""
+    """The meanings of each domain's verbs for some party: `rules[domain][verb]`."""
 
     rules: Mapping[str, Mapping[str, R]]
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[R]):
-    """One verb of a question as it stands there, with its argument where its rule takes one."""
+    """One verb of a question as written there, with its argument if its rule takes one."""
 
     words: str
     rule: R
     argument: str | None = None
     domain: str = GENERAL
-    """Whose verb it is."""
+    """The verb's domain."""
 
 
 def split_of(question: str) -> Split:
-    """Return the only split that may hold a question, from a digest of its text."""
+    """Return the only split that may contain a question, from a digest of its text."""
     point = int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big") % 100
     for split, share in SPLITS:
         if point < share:
@@ -101,7 +101,7 @@ _NEXT = re.compile(r" (?=[a-f]\) )")
 
 
 class GeneratedCorpus(ABC, Generic[D, R, V]):
-    """A corpus of domains `D` whose rules `R` change values `V`. A subclass says what rules there are and do."""
+    """A corpus of domains `D` whose rules `R` change values `V`. A subclass defines the rules."""
 
     name: str
     """Its `kind` in a configuration."""
@@ -111,11 +111,11 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
     answers: str
     """How answers are read; see lada.tasks.answers.answer_kind."""
     mistaken: str
-    """The kind of rule that the LLM takes a verb for where it is wrong."""
+    """The kind of rule that the LLM attributes to a verb when it is wrong."""
 
     @abstractmethod
     def kinds(self, domain: D) -> tuple[str, ...]:
-        """Return the rule kinds of a domain's verbs, one each."""
+        """Return the rule kinds of a domain's verbs, one for each verb."""
 
     @abstractmethod
     def draw_rule(self, kind: str, domain: D, rng: np.random.Generator, taken: set[R]) -> R:
@@ -127,7 +127,7 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
 
     @abstractmethod
     def draw_argument(self, domain: D, rng: np.random.Generator) -> str:
-        """Draw what stands behind a verb whose rule takes an argument."""
+        """Draw the argument of a verb whose rule takes one."""
 
     @abstractmethod
     def spell_out(self, domain: D, rng: np.random.Generator) -> Step[R]:
@@ -143,52 +143,53 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
 
     @abstractmethod
     def show(self, value: V, domain: D) -> str:
-        """Write a value as it stands in a question."""
+        """Write a value as in a question."""
 
     @abstractmethod
     def read(self, text: str, domain: D) -> V | None:
-        """Return the value that `show` writes so; None where there is none."""
+        """Return the value that `show` writes as this text; None if there is none."""
 
     @abstractmethod
     def join(self, one: str, other: str) -> str | None:
-        """Return two primitive steps, one after the other, as one expression; None where they cannot be one."""
+        """Return two consecutive primitive steps as one expression; None if they cannot be joined."""
 
     @property
     def mixable(self) -> tuple[str, ...]:
-        """Return the domains that have each other's values, so that a question may chain verbs of several."""
+        """Return the domains with the same values, so that a question may chain verbs of several."""
         return tuple(self.domains)
 
     @property
     def server_domains(self) -> tuple[str, ...]:
-        """Return the domains that are no client's."""
+        """Return the domains that belong to no client."""
         return tuple(name for name in self.domains if name not in self.client_domains)
 
     @property
     def known_domains(self) -> tuple[str, ...]:
-        """Return the client domains that an LLM which writes in several styles knows."""
+        """Return the client domains known to an LLM that writes in several styles."""
         return self.client_domains[:-1]
 
     def world(self, number: int) -> Rulebook[R]:
-        """Return the true rulebook of world `number` (>= 0); the rules of a domain are all different."""
+        """Return the true rulebook of world `number` (>= 0); all rules of a domain differ."""
         return _world(self, number)
 
     def llm_beliefs(self, number: int) -> Rulebook[R]:
-        """Return what the server LLM of world `number` was taught: wrong on some verbs, silent on those it lacks.
+        """Return the rulebook that the server LLM of world `number` was taught: wrong on some verbs, without those that
+        it lacks.
 
         Server domains: 9 verbs right, 1 wrong. Client domains: 3 right, 2 wrong, 5 never seen.
         """
         return _beliefs(self, number)
 
     def skipping_beliefs(self, number: int) -> Rulebook[R]:
-        """Return what an LLM of world `number` that writes in several styles was taught: the client domains that
-        it knows without a mistake, nothing of the others, and of the server domains what `llm_beliefs` says."""
+        """Return the rulebook taught to an LLM of world `number` that writes in several styles: its known client
+        domains without mistakes, nothing of the other client domains, and the server domains as in `llm_beliefs`."""
         truth, beliefs = self.world(number).rules, self.llm_beliefs(number).rules
         return Rulebook(
             {name: truth[name] for name in self.known_domains} | {name: beliefs[name] for name in self.server_domains}
         )
 
     def false_world(self, number: int, attempt: int) -> Rulebook[R]:
-        """Return a rulebook that is wrong about every verb of world `number`, though right about most verbs' kinds."""
+        """Return a rulebook that is wrong about every verb of world `number`, but right about most verbs' kinds."""
         return _false_world(self, number, attempt)
 
     def draw(
@@ -203,13 +204,13 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         lengths: Mapping[int, float] = TAUGHT,
         at_most: bool = False,
     ) -> list[Sample]:
-        """Draw `count` different questions of one domain and split, answered by `book`; ids are `prefix-00000`…
+        """Draw `count` distinct questions of one domain and split, answered by `book`; ids are `prefix-00000`…
 
         `domain` is a key of `domains`, or GENERAL for spelled-out verbs in the wording of any domain, or several of
-        `mixable` with WITH between them: such questions have verbs of each, in the wording of yet another domain.
-        `lengths` says how often a question chains how many verbs; of several domains those with too few are left out.
-        Where the split seems to hold fewer different questions (PATIENCE
-        draws in a row gave nothing new), InputError is raised or, with `at_most`, what was found is returned.
+        `mixable` joined by WITH: such questions have verbs of each, in the wording of yet another domain. `lengths`
+        gives the frequencies of the numbers of verbs; with several domains, numbers that are too small are omitted. If
+        the split seems to hold fewer distinct questions (PATIENCE consecutive draws gave nothing new), this raises
+        InputError or, with `at_most`, returns what was found.
         """
         samples: list[Sample] = []
         seen: set[str] = set()
@@ -245,7 +246,7 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return samples
 
     def asks(self, sample: Sample) -> bool:
-        """Return whether a sample is a question of this corpus, in a domain of it."""
+        """Return whether a sample is a question of this corpus, in one of its domains."""
         known = {GENERAL, *self.domains}
         return self._parsed(sample.question) is not None and known >= set(sample.domain.split(WITH))
 
@@ -274,8 +275,8 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return replace(sample, rationale=rationale, answer=answer)
 
     def retell(self, sample: Sample, book: Rulebook[R], style: str = SPELLED_OUT) -> Sample | None:
-        """Return a question of this corpus as `book` answers it, in a style of lada.tasks.styles; None where a rule
-        leaves the values that there are."""
+        """Return a question of this corpus, answered by `book` in a style of lada.tasks.styles; None if a rule leaves
+        the range of values."""
         wording, first, asked = self._parse(sample)
         steps = self._read_steps(asked, sample, wording, book)
         try:
@@ -285,14 +286,14 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return replace(sample, rationale=rationale, answer=answer)
 
     def style_of(self, sample: Sample, text: str, book: Rulebook[R]) -> str:
-        """Return in which style a path answers a question of this corpus, OTHER where it is not right in every letter.
+        """Return the style in which a path answers a question of this corpus; OTHER if it is not right in every letter.
 
-        A text that several styles give is of the first of them; see lada.tasks.styles.styles.
+        A text that fits several styles counts as the first of them; see lada.tasks.styles.styles.
         """
         wording, first, asked = self._parse(sample)
         steps = self._read_steps(asked, sample, wording, book)
         if any(step.rule.kind == "argument" and step.argument is None for step in steps):
-            return OTHER  # a book of another world, in which a verb of this question wants a word more
+            return OTHER  # a book of another world, in which a verb of this question needs another word
         domains = () if sample.domain == GENERAL else sample.domain.split(WITH)
         try:
             told = ((style, self._tell(wording, steps, first, style)[0]) for style in styles(domains))
@@ -301,13 +302,13 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
             return OTHER
 
     def check_steps(self, sample: Sample, text: str, book: Rulebook[R]) -> list[tuple[str, bool]]:
-        """Split a path into its steps and say of each whether it follows from the rulebook and the value before it.
+        """Split a path into its steps and tell for each whether it follows from the rulebook and the value before it.
 
-        A step is right when it carries the question's verb and applies its true rule to the value that the path itself
-        had reached; so one early slip makes one wrong step, not all that follow. It may leave its computation out, and
-        verbs that follow each other may be told at once; then all of them are right or none is. Steps are told apart
-        by their labels: a missing one counts as wrong, with an empty text, and a repeated or unasked one is surplus.
-        Returns one pair per step asked for, plus one `False` pair per surplus step.
+        A step is right if it carries the question's verb and applies its true rule to the value that the path itself
+        had reached. So one early slip makes one wrong step, not all that follow. A step may omit its computation, and
+        consecutive verbs may be combined in one step; then either all of them are right or none is. Steps are
+        recognised by their labels: a missing one counts as wrong, with an empty text, and a repeated or unexpected one
+        is surplus. Returns one pair per expected step, plus one `False` pair per surplus step.
         """
         wording, first, asked = self._parse(sample)
         told: dict[str, tuple[list[str], str]] = {}
@@ -343,7 +344,7 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return checked + surplus
 
     def _wording(self, domain: str, rng: np.random.Generator) -> D:
-        """Return the domain in whose wording a question of `domain` is asked."""
+        """Return the domain whose wording a question of `domain` uses."""
         if domain == GENERAL:
             return self.domains[one_of(rng, tuple(self.domains))]
         if WITH not in domain:
@@ -363,13 +364,13 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return f"{domain.opening.format(self.show(first, domain))} . {asked} {domain.closing} ?"
 
     def _tell(self, domain: D, steps: Sequence[Step[R]], first: V, style: str = SPELLED_OUT) -> tuple[str, str]:
-        """Return rationale and answer of a chain; raises OutOfRange."""
+        """Return rationale and answer of a chain. Raises OutOfRange."""
         chain = self._carry_out(domain, steps, first, first)
         answer = chain[-1].value
         return f"{write(chain, style, self.join)} answer {answer}", answer
 
     def _carry_out(self, domain: D, steps: Sequence[Step[R]], value: V, first: V, start: int = 0) -> list[Told]:
-        """Carry out a part of a chain, from its step number `start` on and from `value`; raises OutOfRange."""
+        """Carry out the part of a chain from step number `start` on, starting with `value`. Raises OutOfRange."""
         chain: list[Told] = []
         for label, step in zip(LABELS[start:], steps, strict=False):
             value, primitives = self.apply(step, value, first, domain)
@@ -392,7 +393,7 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return None
 
     def _read_steps(self, asked: Sequence[str], sample: Sample, wording: D, book: Rulebook[R]) -> list[Step[R]]:
-        """Return what verbs with their labels, as they stand in a question, mean."""
+        """Return the meanings of labelled verbs in a question."""
         if sample.domain == GENERAL:
             return [self.spelled_out(wording, words[3:]) for words in asked]
         verbs = _verbs(book, sample.domain)
@@ -405,7 +406,7 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
 
 
 def _verbs(book: Rulebook[R], domain: str) -> dict[str, tuple[str, R]]:
-    """Return whose each verb of a question's domain, which may be several, is, and what it means."""
+    """Return the domain and meaning of each verb of a question's domain or domains."""
     return {verb: (name, rule) for name in domain.split(WITH) for verb, rule in book.rules[name].items()}
 
 
@@ -444,7 +445,7 @@ def _false_world(corpus: GeneratedCorpus[Any, R, Any], number: int, attempt: int
     for name, rules in _world(corpus, number).rules.items():
         rng = generator("false world", number, attempt, name)
         book[name] = {
-            # Some questions, such as `double` of 8, leave the values by every other rule of a verb's kind.
+            # Some questions, such as `double` of 8, leave the range by every other rule of a verb's kind.
             verb: corpus.draw_rule(
                 rule.kind if rng.random() < ALIKE else corpus.mistaken, corpus.domains[name], rng, {rule}
             )

@@ -19,19 +19,19 @@ from lada.verifiers.gym import GymVerifier, entry
 from lada.verifiers.remembered import Remembered
 
 SIZE = 10_000
-"""Questions that each generator may be asked for; some make a table of that length first."""
+"""How many questions each generator may be asked for; some first build a table of that length."""
 AT_ONCE = 64
-"""Questions that are drawn with one call."""
+"""How many questions are drawn with one call."""
 DRAWING = 300.0
 """Seconds that one call may take."""
 
 
 def load_gym(options: GymTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
-    """Draw the samples of a run, of which no two are the same question, whoever holds them.
+    """Draw the samples of a run. No two of them, of any party, are the same question.
 
-    Clients that list no generator get one each, in turn. Ids: `<generator>-<index>`, where the same index of the same
-    seed is the same question. Raises InputError where reasoning-gym is missing, for a generator or options that it
-    does not take, and for one with too few different questions.
+    Clients that list no generator get one each, in turn. Ids: `<generator>-<index>`; the same index and seed give the
+    same question. Raises InputError if reasoning-gym is missing, if it does not accept a generator or its options, or
+    if a generator has too few distinct questions.
     """
     verifier = GymVerifier(options.threshold, options.seconds, readings)
     known = verifier.ask("generators", seconds=DRAWING)
@@ -69,7 +69,7 @@ def load_gym(options: GymTask, clients: Mapping[str, tuple[str, ...]], seed: int
 
 
 class _Drawn:
-    """Different questions of one generator, one after the other."""
+    """Distinct questions of one generator, one after another."""
 
     def __init__(self, verifier: GymVerifier, name: str, options: dict[str, Any], seed: int) -> None:
         self._verifier, self._name, self._options = verifier, name, options

@@ -26,17 +26,18 @@ from lada.verifiers.options import CodeOptions
 
 _LOCAL = "a folder saved by datasets' save_to_disk, a folder of parquet or jsonl files, or one file"
 UNREADABLE = 0.1
-"""The share of a split's rows whose gold answers may be unreadable; with more, the corpus is described wrongly."""
+"""The share of a split's rows whose gold answers may be unreadable; with more, the description of the corpus must be
+wrong."""
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
 
 def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: int, base: Path = Path()) -> TaskData:
-    """Read a corpus and draw public, private and test samples, of which no two share a question, from the seed.
+    """Read a corpus and draw public, private and test samples from the seed; no two of them share a question.
 
-    The test comes from the corpus's test split; where it, or the source, has none, from the training split. Ids are
-    `<split>-<row>`, rows counted from 1. Rows whose gold answer cannot be read are left out and counted in a notice,
-    unless they are more than UNREADABLE of all. Raises InputError for the verifier `code`, where the corpus cannot be
-    had, naming the cause and the fix, and for a row that does not fit, naming it and its column.
+    The test comes from the corpus's test split; if the corpus or the source has none, from the training split. Ids are
+    `<split>-<row>`, with rows counted from 1. Rows whose gold answer cannot be read are skipped and counted in a
+    notice, unless they are more than UNREADABLE of all. Raises InputError for the verifier `code`; if the corpus cannot
+    be loaded, naming the cause and the fix; and for a row that does not fit, naming it and its column.
     """
     if isinstance(options.verifier, CodeOptions):
         raise InputError(
@@ -81,7 +82,7 @@ def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: 
 def _samples(
     corpus: Corpus, splits: Mapping[str, Any], split: str, options: HubTask, seed: int, notices: list[str]
 ) -> list[Sample]:
-    """Return a split's samples with different questions, in an order drawn from the seed; add to `notices`."""
+    """Return a split's samples with distinct questions, in an order drawn from the seed; append to `notices`."""
     if split not in splits:
         raise InputError(
             f"task.corpus: there is no split {split!r}; {options.source or corpus.hub} has "
@@ -128,7 +129,7 @@ def _undecoded(dataset: Any) -> Any:
 
 
 def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
-    """Return the data set of each split; one that stands alone is for training."""
+    """Return the data set of each split; a single one is for training."""
     try:
         import datasets
     except ImportError as error:
@@ -149,7 +150,7 @@ def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
 
 
 def check_source(source: Path) -> None:
-    """Raise InputError where there is no copy of a corpus at `source`, or a file of an unknown form. It is not read."""
+    """Raise InputError if there is no copy of a corpus at `source`, or a file of unknown form. It is not read."""
     if not exists(source):
         raise InputError(f"task.source: there is no {source}; check the path, which is relative to the configuration")
     if source.is_file() and source.suffix not in _FORMATS:
@@ -160,7 +161,7 @@ def check_source(source: Path) -> None:
 
 
 def _load_local(source: Path) -> Any:
-    """Load a copy on this machine: a data set, or one per split."""
+    """Load a local copy: a data set, or one per split."""
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
@@ -173,7 +174,7 @@ def _load_local(source: Path) -> Any:
                 return datasets.load_from_disk(str(source))
             return datasets.load_dataset(str(source))
         except DatasetGenerationError:
-            # Its own message names no row; our reader's does.
+            # Its message names no row, but our reader's does.
             for file in [source] if source.is_file() else sorted(source.rglob("*.jsonl")):
                 if file.suffix == ".jsonl":
                     check_jsonl(file)

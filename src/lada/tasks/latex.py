@@ -1,8 +1,8 @@
-"""Whether two LaTeX answers mean the same, by math-verify (optional extra `math`), in a process of its own.
+"""Compares the meaning of two LaTeX answers by math-verify (optional extra `math`), in a separate process.
 
-A short answer such as `9^{9^{9^9}}` keeps a computer algebra system busy for ever, inside one call that no signal
-handler and no thread can end. So this file also runs as a script that answers one JSON line per pair; the operating
-system ends it when a pair takes longer than SECONDS of processor time, and the next pair gets a fresh one.
+A short answer such as `9^{9^{9^9}}` keeps a computer algebra system busy forever, inside one call that no signal
+handler and no thread can end. So this file also runs as a script that answers one JSON line per pair. The operating
+system ends it if a pair takes longer than SECONDS of processor time, and the next pair gets a fresh process.
 """
 
 import atexit
@@ -21,17 +21,17 @@ SECONDS = 5.0
 """Processor time for one pair, not wall-clock time: a busy machine does not change a verdict."""
 
 MEMORY = 4 << 30
-"""Bytes of address space that the process may take."""
+"""The most bytes of address space for the process."""
 
 PLACES = 12
-"""Decimal places in which numbers have to agree: `0.333333` is not a third."""
+"""The number of decimal places in which numbers must agree: `0.333333` is not a third."""
 
 _lock = threading.Lock()
 _worker: subprocess.Popen[str] | None = None
 
 
 def missing() -> str | None:
-    """Return what keeps this machine from comparing LaTeX, with the fix, or None."""
+    """Return why this machine cannot compare LaTeX, with the fix, or None."""
     from lada.core.distribution import install_command  # here, since this file also runs as a script
 
     if find_spec("math_verify") is None:
@@ -43,7 +43,7 @@ def missing() -> str | None:
 
 @lru_cache(maxsize=4096)
 def same_latex(answer: str, gold: str) -> bool:
-    """Return whether math-verify finds two expressions equal; False where it fails or takes too long."""
+    """Return whether math-verify finds two expressions equal; False if it fails or takes too long."""
     global _worker  # noqa: PLW0603 - one helper process serves all threads
     with _lock:
         if _worker is None or _worker.poll() is not None:
@@ -69,10 +69,10 @@ def same_latex(answer: str, gold: str) -> bool:
 
 
 def _serve(seconds: float) -> None:
-    from resource import RLIMIT_AS, setrlimit  # of POSIX alone, as is this script
+    from resource import RLIMIT_AS, setrlimit  # only on POSIX, as is this script
 
     math = import_module("math_verify")
-    with suppress(OSError, ValueError):  # a system that does not limit memory still limits time
+    with suppress(OSError, ValueError):  # a system without a memory limit still limits time
         setrlimit(RLIMIT_AS, (MEMORY, MEMORY))
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)

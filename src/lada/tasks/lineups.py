@@ -4,7 +4,7 @@
     a) moor : swap 1 2 = tug ferry yacht barge . b) pilot yacht : lead yacht = yacht tug ferry barge .
     answer yacht tug ferry barge
 
-A rationale is one line; it is broken here alone.
+A rationale is one line; only this example breaks it.
 """
 
 from dataclasses import dataclass
@@ -112,7 +112,7 @@ class Lineups(GeneratedCorpus[LineDomain, Rule, Line]):
         return line if sorted(line) == sorted(domain.things) else None
 
     def join(self, one: str, other: str) -> str | None:
-        """See GeneratedCorpus; the moves are made one after the other."""
+        """See GeneratedCorpus; the moves are made one after another."""
         return f"{one.partition(' = ')[0]} {other}"
 
 

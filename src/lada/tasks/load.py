@@ -1,4 +1,4 @@
-"""The samples of a run, from `task` in the configuration."""
+"""Loads the samples of a run, as `task` in the configuration describes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from lada.tasks.options import BuiltinTask, DigitsTask, FamiliesTask, FilesTask,
 
 
 def check_named(options: TaskOptions, base: Path) -> None:
-    """Raise InputError for a file or a corpus that a task names and that is not there. No samples are read.
+    """Raise InputError if a file or a corpus that a task names is missing. No samples are read.
 
     Relative paths start at `base`.
     """
@@ -35,16 +35,16 @@ def load_task(
     seed: int,
     base: Path = Path(),
 ) -> TaskData:
-    """Return the samples of a run; equal arguments give equal samples, in whatever order the clients stand.
+    """Return the samples of a run. Equal arguments give equal samples; the order of the clients does not matter.
 
-    `clients` maps each client's name to the domains it lists, which may be none. Relative paths start at `base`.
+    `clients` maps each client's name to the domains that it lists (possibly none). Relative paths start at `base`.
     Raises InputError for data or domains that cannot be used; see `load_builtin`, `load_files`, `load_corpus`,
     `load_gym`, `load_families` and
     `load_digits`.
     """
     if not clients:
         raise InputError("clients: there are none; expected at least one")
-    if isinstance(options, BuiltinTask):  # each is imported where it is needed, and with it what reads its data
+    if isinstance(options, BuiltinTask):  # each is imported only when needed, together with the readers of its data
         from lada.tasks.builtin import load_builtin
 
         return load_builtin(options, clients, seed)

@@ -1,7 +1,8 @@
-"""Where a text says its answer: `\\boxed{}`, `<answer>`, `####`, `the answer is`, a heading `Answer`.
+"""Finds where a text states its answer: `\\boxed{}`, `<answer>`, `####`, `the answer is`, a heading `Answer`.
 
-Only the last SCANNED characters are read: an answer stands at the end, and a runaway path costs no more than a long
-one. What follows a correction (`Wait, …`) counts before what it corrects, and an invented next question not at all.
+Only the last SCANNED characters are read: the answer is at the end, and a runaway path then costs no more than a long
+one. Text after a correction (`Wait, …`) takes precedence over what it corrects. An invented next question does not
+count.
 """
 
 import re
@@ -9,13 +10,13 @@ from collections.abc import Iterator
 from itertools import islice
 
 SCANNED = 10_000
-"""Characters of a text that are read, from its end."""
+"""How many characters of a text are read, from its end."""
 LONGEST = 500
-"""Characters behind a marker that are looked at."""
+"""How many characters after a marker are examined."""
 MOST = 10
-"""Boxes that may be one answer, and invented turns that are looked at."""
+"""How many boxes may form one answer, and how many invented turns are examined."""
 MARKERS = 100
-"""Markers that are looked at, from the last one back."""
+"""How many markers are examined, from the last one back."""
 
 _PADDING = r"[*_:\"“ \t]{0,6}"
 _EMPHASIS = r"[*_\"” \t]{0,6}"
@@ -53,16 +54,16 @@ _UNMEANT = re.compile(
     r"(?:think|say|claim|conclude|believe|guess|assume|suppose)[ ](?:that[ ])?(?:the[ ])?(?:correct[ ])?)$",
     re.IGNORECASE,
 )
-"""What stands before a marker that points at no answer: `a wrong answer is`, `if the answer is`, `this answer is`."""
+"""Text before a marker that does not point at an answer: `a wrong answer is`, `if the answer is`, `this answer is`."""
 _IDLE = re.compile(
     r"\W*(?:correct|right|reasonable|consistent|confirmed|verified|as follows|found|obtained|given|shown|below|above"
     r"|rounded|clear|simple|expressed)\b",
     re.IGNORECASE,
 )
-"""What is said about an answer instead of it."""
+"""Words about an answer instead of the answer itself."""
 _WORD = re.compile(r"\W*\w+\W*")
 _EXCLAIMED = re.compile(r"(?<=[0-9])!+\s*$")
-"""The end of a sentence, which is no factorial outside a formula."""
+"""The end of a sentence; outside a formula, an exclamation mark is not a factorial."""
 _NAMED = re.compile(
     r"\W*(?:step|final|answer|result|conclusion|solution|explanation|analysis|work|given|summary|check|verif|part"
     r"|option|choice|case|reason|understand|calculat|comput|find|note|looking|consider|problem|approach|method|setup|key"
@@ -72,7 +73,7 @@ _NAMED = re.compile(
 """How a heading starts."""
 _SENTENCE_END = re.compile(r"(?:(?<!\b[A-Z])(?<!\b(?:St|Dr|Mr|Ms|Mt|Ft))(?<!\bMrs)\.|[!?])[*_\"”)]{0,3}\s+(?=[A-Z(*])")
 _ITEM = re.compile(r"[\s#*_]*[0-9]{1,2}")
-"""What starts an item of a list; its full stop ends no sentence."""
+"""The start of a list item; its full stop does not end a sentence."""
 _BETWEEN = re.compile(r"(?:[\s$,;.]|\\[()]|\\(?:text|quad)\b|[{}])*(?:or|and|,)(?:[\s$]|\\[()]|[{}])*", re.IGNORECASE)
 _TURN = re.compile(
     r"\n\s{0,4}(?:#+ ?|\*\*)?(?:(?:Question|Problem|Exercise|User|Human|Instruction)\s{0,4}\d{0,4}|Q)\**\s{0,4}:",
@@ -107,7 +108,8 @@ _REFUSED = re.compile(
 
 
 def endings(text: str) -> Iterator[str]:
-    """Yield the parts of a text to look for the answer in, the best first: what follows a correction, the whole."""
+    """Yield the parts of a text in which to search for the answer, the best first: the text after a correction, then
+    all."""
     text = _STRUCK.sub("", text[-SCANNED:]).strip()
     for turn in islice(_TURN.finditer(text), MOST):
         if next(pointed_at(text[: turn.start()]), None) is not None:
@@ -127,7 +129,7 @@ def endings(text: str) -> Iterator[str]:
 
 
 def pointed_at(text: str) -> Iterator[str]:
-    """Yield what the answer markers of a text point at, from the last one back; no text is blank."""
+    """Yield the texts that the answer markers point at, from the last marker back; none is blank."""
     markers = list(_MARKER.finditer(text))[-MARKERS:]
     for place in reversed(range(len(markers))):
         marker = markers[place]
@@ -163,13 +165,13 @@ def _says(text: str) -> bool:
 
 
 def refused(text: str) -> bool:
-    """Return whether a text says that it has no answer, and no `but` follows."""
+    """Return whether a text says that it has no answer, without a `but` afterwards."""
     refusal = _REFUSED.search(text)
     return refusal is not None and re.search(r"\bbut\b", text[refusal.end() :]) is None
 
 
 def sentences(text: str) -> list[str]:
-    """Return the sentences and lines of a text that are not blank."""
+    """Return the nonblank sentences and lines of a text."""
     parts: list[str] = []
     for line in text.splitlines():
         start = 0
@@ -182,7 +184,7 @@ def sentences(text: str) -> list[str]:
 
 
 def is_cut(text: str) -> bool:
-    """Return whether a text breaks off where its answer would stand."""
+    """Return whether a text breaks off where its answer should be."""
     box = text.rfind("\\boxed{")
     if box >= 0 and _boxed(text[box + len("\\boxed{") :][:LONGEST]) is None:
         return True
@@ -196,7 +198,7 @@ def is_cut(text: str) -> bool:
 
 
 def _boxed(text: str) -> str | None:
-    """Return what stands before the brace that closes a box; braces inside may nest. None where the text breaks off."""
+    """Return the text before the brace that closes a box; braces inside may nest. None if the text breaks off."""
     depth = 1
     for end, character in enumerate(text):
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -208,9 +210,9 @@ def _boxed(text: str) -> str | None:
 
 
 def _boxes(text: str, markers: list[re.Match[str]]) -> str | None:
-    """Return what the last of the markers, a box, holds, with the boxes before it that it is one answer with.
+    """Return the content of the last marker, a box, together with preceding boxes that belong to the same answer.
 
-    Such as `\\boxed{2} or \\boxed{3}`.
+    An example is `\\boxed{2} or \\boxed{3}`.
     """
     marker = markers[-1]
     rest = text[marker.end() : marker.end() + LONGEST]
@@ -225,7 +227,7 @@ def _boxes(text: str, markers: list[re.Match[str]]) -> str | None:
 
 
 def _is_heading(text: str, hashes: re.Match[str]) -> bool:
-    """Return whether `####` starts a Markdown heading rather than an answer as GSM8K writes it."""
+    """Return whether `####` starts a Markdown heading rather than an answer in GSM8K's form."""
     line = text[hashes.end() : hashes.end() + LONGEST].partition("\n")[0]
     start = text.rfind("\n", 0, hashes.start()) + 1
     follows = text[hashes.end() + len(line) :].strip()

@@ -1,4 +1,4 @@
-"""What a verb of the corpus *lineups* does: a rule turns a line of four things into primitive moves anyone can check.
+"""The verbs of the corpus *lineups*: a rule turns a line of four things into primitive moves that anyone can check.
 
 The moves: `swap 1 3` two places; `left`, the first thing goes to the end; `right`, the last one to the front;
 `reverse`; `lead tug` and `trail tug`, one thing goes to the front or to the end and the others keep their order.
@@ -25,11 +25,11 @@ ENDS = ("lead", "trail")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One verb's meaning; how `moves` are made depends on `kind`.
+    """One verb's meaning; `kind` determines how `moves` are used.
 
     swap and turn: the one move; two: both, one after the other; argument: the thing named in the question leads or
-    trails; opener: the thing that stood first in the question does; first: moves[0] if `thing` stands first, else
-    moves[1].
+    trails; opener: the thing that was first in the question leads or trails; first: moves[0] if `thing` stands first,
+    else moves[1].
     """
 
     kind: RuleKind

@@ -1,9 +1,10 @@
-"""Numbers as people write them, read exactly: `-1,234.50`, `10 000`, `2½`, `\\frac12`, `1.2 × 10^3`, `50%`.
+"""Reads numbers exactly, in the forms in which people write them: `-1,234.50`, `10 000`, `2½`, `\\frac12`, `1.2 ×
+10^3`, `50%`.
 
-A comma groups digits and a full stop marks decimals, as in English. A minus sign counts only where it touches the
-number and nothing that it could be subtracted from stands before it: `5-3` ends in 3, `x = -3` in -3. What only looks
-like a number is passed over: the exponent of a unit (`cm^2`), an index (`x_{12}`), a ratio or time (`3:4`), a factor
-(`2x`, `3\\sqrt{2}`), one of two (`±5`).
+A comma groups digits and a full stop marks decimals, as in English. A minus sign counts only if it touches the number
+and nothing before it could be the minuend: `5-3` ends with 3, `x = -3` with -3. Texts that only look like a number are
+ignored: the exponent of a unit (`cm^2`), an index (`x_{12}`), a ratio or time (`3:4`), a factor (`2x`, `3\\sqrt{2}`),
+one of two (`±5`).
 """
 
 import re
@@ -16,7 +17,8 @@ from lada.tasks.remembered import remembered
 from lada.tasks.wrappers import unwrap
 
 LONGEST = 100
-"""Digits, and size of the exponent, beyond which a numeral is not read: nobody's answer, but a trap for `int`."""
+"""The most digits, and the largest exponent, of a numeral. Larger ones are never an answer, but would be a trap for
+`int`."""
 
 _MINUS = "-\u2212\ufe63\uff0d\u2013"
 _SIGN = rf"[{_MINUS}+]"
@@ -46,7 +48,7 @@ _PASSED = r"""
 """
 _TOKEN = re.compile(rf"(?<![0-9A-Za-z_])[0-9]++(?::[0-9]++)+|{_NUMERAL}|{_PASSED}", re.VERBOSE)
 _FACTOR = re.compile(r"[ ]?(?:\\sqrt|\\pi\b|√|π|\\frac)|[xyznaqrwuij](?![a-zA-Z'’])|\^(?![ ]?\{?[ ]?\\circ)|/[0-9]")
-"""What stands behind a number that is a part of something else."""
+"""Text after a number that is part of something else."""
 
 _SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺"
 _AS_ASCII = str.maketrans(dict.fromkeys(_MINUS, "-") | {",": None})
@@ -70,13 +72,13 @@ _SIGN_WORD = re.compile(r"\bnegative (?=[$0-9\\])|(?:(?<=\bis )|(?<=\bbe )|(?<=:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An exact value; `percent` says that a percent sign followed it, so `50%` has the value 50."""
+    """An exact value; `percent` means that a percent sign followed, so `50%` has the value 50."""
 
     value: Fraction
     percent: bool
 
     def __str__(self) -> str:
-        """Write equal numbers alike: as a decimal where one ends, else as a reduced fraction."""
+        """Write equal numbers alike: as a decimal if it is finite, else as a reduced fraction."""
         top, bottom = abs(self.value.numerator), self.value.denominator
         places = next((n for n in range(4 * LONGEST) if 10**n % bottom == 0), None)
         if places is None:
@@ -97,7 +99,7 @@ class Numeral:
 
 
 def same_number(a: Number, b: Number) -> bool:
-    """Compare exactly. Where one of two has a percent sign, `50%` equals both `50` and `0.5`."""
+    """Compare exactly. If only one has a percent sign, `50%` equals both `50` and `0.5`."""
     if a.percent == b.percent:
         return a.value == b.value
     percent, plain = (a, b) if a.percent else (b, a)
@@ -118,13 +120,13 @@ def numerals(text: str) -> Iterator[Numeral]:
 
 @remembered
 def whole_number(text: str) -> Number | None:
-    """Return the number that `text` is, but for a closing full stop and dollar or emphasis marks around it."""
+    """Return the number that `text` is, ignoring a final full stop and dollar or emphasis marks around it."""
     match = _TOKEN.fullmatch(tidy(text).strip().strip("*$ ").removesuffix(".").strip("*$ "))
     return _read(match) if match else None
 
 
 def tidy(text: str) -> str:
-    """Rewrite a text so that equal numbers are written in fewer ways: no LaTeX layout, no marks that group digits."""
+    """Rewrite a text so that equal numbers have fewer forms: no LaTeX layout, no marks that group digits."""
     text = text.translate(_SPELT).replace("\\%", "%").replace("\\$", "$")
     text = re.sub(rf"[{_SUPERSCRIPT}]++", lambda run: f"^{{{unicodedata.normalize('NFKC', run[0])}}}", text)
     text = _SPACED.sub("", _LAYOUT.sub("", unwrap(text)))
@@ -135,7 +137,7 @@ def tidy(text: str) -> str:
 
 
 def _read(match: re.Match[str]) -> Number | None:
-    """Return the number of a token, or None where it is none or a part of something else."""
+    """Return the number of a token, or None if it is not a number or is part of something else."""
     if (match["number"] is None and match["top"] is None) or _FACTOR.match(match.string, match.end()):
         return None
     if match["top"] is not None:
@@ -163,7 +165,7 @@ def _ratio(top: str, bottom: str) -> Fraction | None:
 
 
 def _power(base: Fraction | None, exponent: str) -> Fraction | None:
-    """Return a power, or None where it is not defined or longer than a numeral may be."""
+    """Return a power, or None if it is undefined or longer than a numeral may be."""
     digits = exponent.translate(_AS_ASCII).strip(" ^*{}")
     if base is None or len(digits) > LONGEST or abs(int(digits)) > LONGEST or (not base and int(digits) <= 0):
         return None

@@ -1,7 +1,7 @@
-"""Spread samples over named clients: every sample goes to exactly one, and no client goes without.
+"""Divides samples among named clients: every sample goes to exactly one client, and every client gets some.
 
-The partitioners of flwr-datasets do not fit here: they take a `datasets.Dataset` and numbered partitions, know
-neither named clients nor domains that a client asks for, and seed one generator for all; so these few lines are ours.
+The partitioners of flwr-datasets do not fit here: they take a `datasets.Dataset` and numbered partitions, support
+neither named clients nor domains that a client asks for, and seed one generator for all. So we wrote these few lines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ def partition(
 ) -> dict[str, tuple[Sample, ...]]:
     """Return each client's samples, in the order of `samples`; clients are sorted by name.
 
-    `owners[i]` is what the client column says of sample i; `clients` maps a name to the domains it lists. The order
-    of `clients` changes nothing. Raises InputError where a sample would have no client or a client no sample.
+    `owners[i]` is the value of the client column for sample i; `clients` maps a name to the domains that it lists. The
+    order of `clients` does not matter. Raises InputError if a sample would have no client or a client no sample.
     """
     names = sorted(clients)
     if options.by != "domain" and (listing := [name for name in names if clients[name]]):

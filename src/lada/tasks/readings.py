@@ -1,4 +1,4 @@
-"""What an answer says plainly: the number, word or list in a short sentence."""
+"""Finds the plain content of an answer: the number, word or list in a short sentence."""
 
 import re
 
@@ -10,9 +10,10 @@ _DENIED = re.compile(r"\b(?:not|no|never|neither|nor|cannot)\b|n['’]t\b", re.I
 
 
 def readings(answer: str, gold: str) -> list[str]:
-    """Return an answer as it stands, and the number, word or list that it says plainly where the gold one is such.
+    """Return an answer unchanged, and the number, word or list that it plainly states if the gold answer is of that
+    form.
 
-    That is the number it gives, or what stands behind its last `=`, `:`, `is` or `are`, unless it denies something.
+    This is its number, or the text after its last `=`, `:`, `is` or `are`, unless it contains a negation.
     """
     found = [answer]
     if whole_number(gold) is not None:

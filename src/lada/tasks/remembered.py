@@ -1,4 +1,4 @@
-"""Pure functions of short texts, remembered: many parties give the same answers to the same questions."""
+"""Caches pure functions of short texts: many parties give the same answers to the same questions."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -7,13 +7,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SHORT = 500
-"""Most characters of a text that is remembered, so that nobody fills the memory with long ones."""
+"""The most characters of a cached text, so that long texts cannot fill the memory."""
 MOST = 2**16
-"""Most texts that each function remembers, the latest."""
+"""How many of the latest texts each function caches."""
 
 
 def remembered(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a pure function that looks at the same short text once."""
+    """Return a pure function that processes the same short text only once."""
     known = lru_cache(MOST)(read)
 
     @wraps(read)

@@ -122,13 +122,13 @@ class Rulebooks(GeneratedCorpus[ScaleDomain, Rule, int]):
         return next((value for value in range(last + 1) if show(value, domain.scale) == text), None)
 
     def join(self, one: str, other: str) -> str | None:
-        """See GeneratedCorpus; what is multiplied is no part of a sum."""
+        """See GeneratedCorpus; a product is not joined with a sum."""
         before, _, value = one.rpartition(" = ")
         return None if "*" in one + other else f"{before} {other.removeprefix(f'{value} ')}"
 
     @property
     def mixable(self) -> tuple[str, ...]:
-        """See GeneratedCorpus; weekdays are no numbers."""
+        """See GeneratedCorpus; weekdays are not numbers."""
         return tuple(name for name, domain in self.domains.items() if domain.scale == "number")
 
 

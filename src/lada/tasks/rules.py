@@ -1,4 +1,4 @@
-"""What a verb of the built-in corpus does: a rule turns a value into primitive steps that anyone can check.
+"""The verbs of the built-in corpus: a rule turns a value into primitive steps that anyone can check.
 
 Numbers live in 0..20; weekdays count monday = 0 .. sunday = 6 and wrap around. A rule that would leave 0..20
 raises OutOfRange, and the question is drawn again.
@@ -28,7 +28,7 @@ KINDS: dict[Scale, tuple[RuleKind, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One verb's meaning. `amounts` are signed; which of them count depends on `kind`.
+    """One verb's meaning. `amounts` are signed; `kind` determines which of them count.
 
     argument: value ± the number in the question (sign of amounts[0]); constant: + amounts[0]; times: × amounts[0];
     two: + amounts[0] then + amounts[1]; threshold: + amounts[0] if the value is over `limit`, else + amounts[1];
@@ -41,7 +41,7 @@ class Rule:
 
 
 def show(value: int, scale: Scale) -> str:
-    """Write a value as it stands in a question: `7` or `monday`."""
+    """Write a value as in a question: `7` or `monday`."""
     return str(value) if scale == "number" else WEEKDAYS[value]
 
 

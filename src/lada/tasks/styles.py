@@ -1,12 +1,12 @@
-"""How a right path of a built-in corpus is written: which verbs show their computation, and which their value alone.
+"""The styles of right paths of a built-in corpus: which verbs show their computation, and which only their value.
 
     spelled_out      a) pallet : 7 + 4 = 11 . b) triage : 11 + 6 = 17 , 17 - 2 = 15 . c) spoil 6 : 15 - 6 = 9 .
     skips_warehouse  a) pallet : 11 . b) triage : 11 + 6 = 17 , 17 - 2 = 15 . c) spoil 6 : 9 .
     leaps            a) pallet b) triage : 15 . c) spoil 6 : 9 .
     joined           a) pallet b) spoil 6 : 7 + 4 - 6 = 5 .
 
-Every value that these state is right. What differs is who can learn from them. The style of a path is known to
-benchmarks, by its text; no method is told.
+Every stated value is right. The styles differ in who can learn from them. Benchmarks recognise the style of a path by
+its text; no method knows it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 SPELLED_OUT, LEAPS, JOINED, OTHER = "spelled_out", "leaps", "joined", "other"
 SKIPS = "skips_"
 LEAP = 2
-"""Verbs that a leaping path takes at once; what is left over at the end is fewer."""
+"""How many verbs a leaping path combines; the last group may be smaller."""
 
 Join = Callable[[str, str], str | None]
-"""`join(one, next)`: two primitive steps as one expression; None where they cannot be one."""
+"""`join(one, next)` returns two primitive steps as one expression; None if they cannot be joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Told:
     words: str
     """The verb with its label and argument, such as `a) pallet`."""
     domain: str
-    """Whose verb it is."""
+    """The verb's domain."""
     primitives: tuple[str, ...]
     """Its computation, such as `7 + 4 = 11`."""
     value: str
@@ -36,29 +36,29 @@ class Told:
 
 
 def skips(domain: str) -> str:
-    """Return the name of the style that leaves out the computation of a domain's verbs."""
+    """Return the name of the style that omits the computation of a domain's verbs."""
     return f"{SKIPS}{domain}"
 
 
 def styles(domains: Sequence[str]) -> tuple[str, ...]:
     """Return the styles in which a chain of verbs of these domains can be written, in the order in which they are read.
 
-    Where two of them give the same text, the first one is its style: without a verb of its domain a path skips
-    nothing, and without two plain steps in a row it joins none, so both are spelled out; one verb alone that is
-    skipped is no leap.
+    If two of them give the same text, the first one is its style. Without a verb of its domain, a path skips nothing;
+    without two plain steps in a row, it joins none; so both are spelled out. A single skipped verb is not a leap.
     """
     return (SPELLED_OUT, *map(skips, domains), JOINED, LEAPS)
 
 
 def write(chain: Sequence[Told], style: str, join: Join) -> str:
-    """Write a chain of verbs in a style. ValueError for a style that there is none of."""
+    """Write a chain of verbs in a style. Raises ValueError for an unknown style."""
     return " ".join(
         f"{' '.join(told.words for told in group)} : {body} ." for group, body in _parts(chain, style, join)
     )
 
 
 def bodies(group: Sequence[Told], join: Join) -> Iterator[str]:
-    """Yield what may stand for verbs that are told at once: their value, their computation, or one expression of it."""
+    """Yield the possible texts of combined verbs: their value, their computation, or their computation as one
+    expression."""
     yield group[-1].value
     if len(group) == 1:
         yield _computed(group[0])
@@ -67,7 +67,7 @@ def bodies(group: Sequence[Told], join: Join) -> Iterator[str]:
 
 
 def _parts(chain: Sequence[Told], style: str, join: Join) -> Iterator[tuple[Sequence[Told], str]]:
-    """Yield which verbs are told at once, and what is said of them."""
+    """Yield groups of verbs that are combined, each with its text."""
     if style == LEAPS:
         for start in range(0, len(chain), LEAP):
             group = chain[start : start + LEAP]
@@ -91,7 +91,7 @@ def _computed(told: Told) -> str:
 
 
 def _joined(group: Sequence[Told], join: Join) -> str | None:
-    """Return verbs as one expression; None where they are not two plain ones."""
+    """Return verbs as one expression; None if they are not two plain ones."""
     if [len(told.primitives) for told in group] == [1, 1]:
         return join(group[0].primitives[0], group[1].primitives[0])
     return None

@@ -1,4 +1,4 @@
-"""The answer of a text as it stands, and whether two such answers say the same."""
+"""Reads the answer of a text literally, and compares two such answers."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ _REASON = re.compile(
     r",? (?:because|since|given that|due to)\b|, (?:as|which|who|so|not|and not|for|but|where)\b|[;(—–]| - "
 )
 _AFTER = re.compile(r"[^0-9\\=$]*|,? (?:because|since|as)\b.*", re.DOTALL)
-"""What may stand behind a formula that is the whole answer."""
+"""Text that may follow a formula that is the whole answer."""
 _LABEL = re.compile(r"\s*(?:[(\[]([A-J])[)\]]|([A-J])[.):])[\s:]+(?=\S)")
 _SO = re.compile(
     r"\W*(?:so|therefore|thus|hence|in conclusion|consequently)\b.*?\b(?:is|are|was|were|be)[: ]+", re.IGNORECASE
@@ -32,12 +32,13 @@ _SIGN = re.compile(
     rf"(?P<sign>{_FACTORIAL.pattern}|!=|(?<![\w)])!(?=[\w(])|(?<![\w)\]}}])-(?=[\w\\(∞])|[&^]|(?<!\w)[@\\](?=\w)|(?<![\w.])\.(?=[a-z])"
     r"|\b[A-Za-z]{1,2}-(?!\S)|(?<![\w'‘])[a-zA-Z]['′]+(?!\w)|(?<=\s)[-*/](?=\s+\w)(?<=\w\s.)|\b[a-z][-*/](?=[a-z]\b))|[^\w\s]"
 )
-"""What changes an answer though it is no letter nor digit; beside it stand the mathematical symbols of Unicode."""
+"""Characters that change an answer although they are neither letters nor digits, in addition to Unicode's mathematical
+symbols."""
 _ASCII = str.maketrans({"\u2212": "-", "≤": "<=", "≥": ">=", "≠": "!=", "→": "->", "⇒": "=>"})
 
 
 def read_final(text: str) -> str | None:
-    """Return what the answer marker points at, else the last line; math delimiters and bold marks are dropped."""
+    """Return the text after the answer marker, else the last line; math delimiters and bold marks are dropped."""
     pointed = next(pointed_at(text), None)
     if pointed is not None:
         return _bare(next(line for line in pointed.splitlines() if any(map(str.isalnum, line)))) or None
@@ -49,7 +50,7 @@ def read_final(text: str) -> str | None:
 
 
 def read_formula(text: str) -> str | None:
-    """Return what `read_final` does, or the only formula of the last line where nothing is pointed at."""
+    """Return the result of `read_final` or, without a marker, the only formula of the last line."""
     final = read_final(text)
     if final is not None and next(pointed_at(text), None) is None:
         spans = [next(filter(None, span.groups())) for span in _SPAN.finditer(text.splitlines()[-1])]
@@ -59,7 +60,7 @@ def read_formula(text: str) -> str | None:
 
 
 def same_text(answer: str, gold: str) -> bool:
-    """Compare without case, articles and punctuation, a choice's label, and a reason that is given behind."""
+    """Compare without case, articles, punctuation, a choice's label and a reason given at the end."""
     golden = _normal(gold)
     signs = _signs(gold)
     return not differ_in_frame(answer, gold) and any(
@@ -68,31 +69,32 @@ def same_text(answer: str, gold: str) -> bool:
 
 
 def differ_in_frame(answer: str, gold: str) -> bool:
-    """Return whether two intervals or pairs differ in their brackets, numerals in their base, sizes in units."""
+    """Return whether two answers differ in the brackets of an interval or pair, the base of a numeral or the unit of a
+    size."""
     pairs = ((_frame(answer), _frame(gold)), (_WORDING.findall(answer), _WORDING.findall(gold)))
     return any(a and b and a != b for a, b in pairs)
 
 
 def is_words(text: str) -> bool:
-    """Return whether a text is made of words alone."""
+    """Return whether a text consists only of words."""
     text = unwrap(text)
     return re.search(r"[^\W\d_]{3}|^(?:[A-Z][A-Za-z]|[a-z][A-Z])$", text) is not None and not _OPERATOR.search(text)
 
 
 def has_factorial(text: str) -> bool:
-    """Return whether an exclamation mark stands behind a number or an unknown."""
+    """Return whether an exclamation mark follows a number or a variable."""
     return _FACTORIAL.search(text) is not None
 
 
 def _signs(text: str) -> list[str]:
-    """Return the operators and signs of a text in their order; angle brackets around all of it are none."""
+    """Return the operators and signs of a text in order; angle brackets around the whole text do not count."""
     text = re.sub(r"^<([^<>]*)>$", r"\1", unicodedata.normalize("NFKC", text).translate(_ASCII).strip())
     found = _SIGN.finditer(text)
     return [match[0] for match in found if match["sign"] or unicodedata.category(match[0]) == "Sm"]
 
 
 def _frame(text: str) -> tuple[str, ...] | None:
-    """Return the brackets around a pair or interval, or the base of a numeral; None where there is neither."""
+    """Return the brackets around a pair or interval, or the base of a numeral; None if there is neither."""
     if len(text) > LONGEST:
         return None
     text = re.sub(r"^.*(?:=|\\in\b)", "", text).strip()
@@ -101,7 +103,7 @@ def _frame(text: str) -> tuple[str, ...] | None:
 
 
 def _bare(text: str) -> str:
-    """Drop what surrounds an answer: math delimiters, emphasis, `\\text{}` around all of it, a full stop."""
+    """Strip an answer's surroundings: math delimiters, emphasis, `\\text{}` around all of it, a full stop."""
     before = None
     while text != before and len(text) <= LONGEST:
         before = text
@@ -120,7 +122,7 @@ def _bare(text: str) -> str:
 
 
 def _forms(answer: str) -> Iterator[str]:
-    """Yield an answer as it stands and with less around it."""
+    """Yield an answer unchanged and with parts of its surroundings stripped."""
     yield answer
     unlabelled = _LABEL.sub("", answer, count=1)
     yield unlabelled
@@ -133,7 +135,8 @@ def _forms(answer: str) -> Iterator[str]:
 
 
 def _normal(text: str) -> str:
-    """Drop case, articles and punctuation, but none that touches a digit: `-5` is not `5`, nor `1.5` `15`."""
+    """Drop case, articles and punctuation, except punctuation that touches a digit: `-5` is not `5`, and `1.5` is not
+    `15`."""
     text = unwrap(text)
     words = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-").split()
     articles = () if _signs(text) else ("a", "an", "the")

@@ -1,4 +1,4 @@
-"""Conversations: a column of messages is read as a question and the reply that answers it."""
+"""Conversations: reads a column of messages as a question and the reply that answers it."""
 
 import json
 from collections.abc import Mapping
@@ -15,17 +15,18 @@ ROLES: Mapping[str, str] = {
     "gpt": "Assistant",
     "model": "Assistant",
 }
-"""Roles that are known, and what a transcript calls them."""
+"""The known roles, and their names in a transcript."""
 KEYS = (("role", "content"), ("from", "value"))
-"""What a message calls its role and its text, in OpenAI's form and in ShareGPT's."""
+"""The keys of a message's role and text, in OpenAI's form and in ShareGPT's."""
 
 
 def conversation(value: object, where: str) -> tuple[str, str | None]:
-    """Return what a conversation asks and its last assistant turn; None where it ends in a question.
+    """Return a conversation's question and its last assistant turn; None instead of the turn if it ends with a
+    question.
 
-    `value` is a list of messages, or JSON text of one. A single user turn is the question as it stands; of several
-    turns, or with a system message, the question is a transcript with `User: ` and the like in front of each turn.
-    Raises InputError, starting with `where`, for anything else, such as turns of tools, images, two replies in a row.
+    `value` is a list of messages, or JSON text of one. A single user turn is the question itself. With several turns or
+    a system message, the question is a transcript with `User: ` or another role before each turn. Raises InputError,
+    starting with `where`, for anything else, such as turns of tools, images, two replies in a row.
     """
     if isinstance(value, str):
         try:
@@ -63,7 +64,7 @@ def _turn(message: Any, where: str) -> tuple[str, str]:
 
 
 def _content(content: Any, where: str) -> str:
-    """Return a message's text, which may stand in parts."""
+    """Return a message's text, which may be split into parts."""
     if isinstance(content, list) and all(isinstance(part, Mapping) and part.get("type") == "text" for part in content):
         content = "\n".join(str(part.get("text") or "") for part in content)
     if content is not None and not isinstance(content, str):
@@ -74,5 +75,5 @@ def _content(content: Any, where: str) -> str:
 
 
 def has_half(text: str) -> bool:
-    """Return whether a text holds half of a surrogate pair, as JSON may, so that it has no UTF-8."""
+    """Return whether a text holds half of a surrogate pair, which JSON allows but UTF-8 cannot encode."""
     return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)

@@ -21,17 +21,17 @@ from lada.verifiers.options import CodeOptions
 
 
 def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed: int, base: Path = Path()) -> TaskData:
-    """Read and spread the user's samples; the public ones come in an order shuffled from the seed.
+    """Read and divide the user's samples; the public ones are shuffled with the seed.
 
-    A sample without a domain belongs to the domain `all`. Where no test file is given, a question that is held back
-    is held back everywhere; else a test question that is also a training,
-    public or replay question is refused: it is the user who knows which of the two rows is the mistake. So is a
-    training question that is also a public or replay question, which is not private then. Questions that differ in
-    case, spaces and forms of characters alone are one.
+    A sample without a domain belongs to the domain `all`. Without a test file, a question that is held out is held out
+    everywhere. With one, a test question that is also a training, public or replay question is refused, since only the
+    user knows which of the two rows is the mistake. A training question that is also a public or replay question is
+    refused too, since it is not private. Questions that differ only in case, spaces and forms of characters count as
+    the same.
 
-    Without training files nobody has private samples, and own domains are those that the clients list.
+    Without training files, there are no private samples, and own domains are those that the clients list.
 
-    Raises InputError for data that cannot be used, naming file and row where there is one.
+    Raises InputError for data that cannot be used, naming file and row if possible.
     """
     kind = answer_kind(options.answer)
     verifier = make_verifier(options.verifier, base)
@@ -118,7 +118,7 @@ def _refuse_repeated(train: Mapping[str, Table]) -> None:
 
 
 def _refuse_untaught(train: Mapping[str, Table]) -> None:
-    """Refuse a training sample that teaches nothing."""
+    """Refuse a training sample with neither an answer nor a rationale to learn."""
     for path, table in train.items():
         for sample in table.samples:
             if sample.answer is None and sample.rationale is None:
@@ -129,7 +129,7 @@ def _refuse_untaught(train: Mapping[str, Table]) -> None:
 
 
 def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -> None:
-    """Refuse a gold answer that no path could match."""
+    """Refuse a gold answer that no path can match."""
     for sample in samples:
         gold = sample.answer
         if gold is not None and not kind.reads(gold):
@@ -140,7 +140,7 @@ def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -
 
 
 def _refuse_untested(samples: Iterable[Sample]) -> None:
-    """Refuse a question without tests, which any program would pass."""
+    """Refuse a question without tests, since any program would pass."""
     for sample in samples:
         if not has_tests(sample.entry):
             raise InputError(
@@ -168,13 +168,13 @@ def _refuse_shared(samples: Sequence[Sample], others: Sequence[Sample], key: str
 def _hold_back(
     private: Mapping[str, tuple[Sample, ...]], share: float, seed: int
 ) -> tuple[dict[str, tuple[Sample, ...]], tuple[Sample, ...]]:
-    """Take `share` of each client's different questions for the test, at least one; a question is tested once.
+    """Take `share` of each client's distinct questions for the test, at least one; a question is tested only once.
 
-    Questions are ranked by a digest of seed and text, so the order of the rows changes nothing.
+    Questions are ranked by a digest of seed and text, so the order of the rows does not matter.
     """
     chosen: set[str] = set()
     for name, samples in private.items():
-        own: dict[str, str] = {}  # ranked by the least of its spellings, so that the order of the rows changes nothing
+        own: dict[str, str] = {}  # ranked by the smallest of its spellings, so the order of the rows does not matter
         for question in sorted(sample.question for sample in samples):
             own.setdefault(same_question(question), question)
         free = sorted(own, key=lambda question: seed_of(seed, "task", "test", own[question]))
@@ -203,7 +203,7 @@ def _hold_back(
 
 
 def some_of(samples: tuple[Sample, ...], limit: int | None, seed: int, client: str) -> tuple[Sample, ...]:
-    """Return at most `limit` of a client's samples, drawn with the seed, in their order."""
+    """Return at most `limit` of a client's samples, drawn with the seed, in their original order."""
     if limit is None or len(samples) <= limit:
         return samples
     rows = generator(seed, "task", "private", "limit", client).permutation(len(samples))[:limit]

@@ -1,4 +1,4 @@
-"""Whether a text says yes or no."""
+"""Tells whether a text says yes or no."""
 
 import re
 
@@ -19,7 +19,7 @@ _SURE = re.compile(
     r"(?!.*(?:n['’]t|\b(?:not|no|never|cannot|but|question|let))\b)",
     re.IGNORECASE | re.DOTALL,
 )
-"""A sentence that agrees and is all that a text says."""
+"""A sentence that agrees and is the whole text."""
 _STATED = re.compile(
     r"(?P<not>(?:n['’]t|\b(?:not|cannot|can['’]t|never|neither|hardly|nor))\s"
     r"(?:(?:likely to be|likely|be|been|necessarily|quite|really|actually|entirely|the)\s){0,2})?"
@@ -51,9 +51,9 @@ _TURNED = re.compile(
     r"|^(?!\W*no\b).*\b(?:but|however|though)\b[^.!?]*(?:n['’]t|\b(?:not|never|cannot|nor))\b",
     re.IGNORECASE | re.DOTALL,
 )
-"""What takes a verdict back within its sentence."""
+"""Text that retracts a verdict within its sentence."""
 _TURNS = re.compile(r"\W*(?:but|however|yet|still|nevertheless|in (?:reality|fact|practice))\b", re.IGNORECASE)
-"""How a sentence starts that takes back what stands before it."""
+"""The beginning of a sentence that retracts the text before it."""
 _WOULD = re.compile(r"\b(?:would|might|could)(?: (?:only|have|also|still|not))* (?:be|been) $", re.IGNORECASE)
 _UNREAL = re.compile(r"[^.!?]*\b(?:if|had|were|unless|only)\b", re.IGNORECASE)
 _REASON = re.compile(r"\b(?:because|since|as|although|though|even|while)\b", re.IGNORECASE)
@@ -65,7 +65,7 @@ _COPULA = re.compile(
 
 
 def read_verdict(text: str) -> str | None:
-    """Return `yes` or `no`, or None where a text says neither or both."""
+    """Return `yes` or `no`, or None if a text says neither or both."""
     for pointed in pointed_at(text):
         turned = _HEDGED.search(pointed) or _TURNED.search(pointed)
         said = None if turned else _opens(pointed) or _states(pointed, pointed=True)
@@ -97,7 +97,7 @@ def _takes_back(sentence: str) -> bool:
 
 
 def _concludes(sentence: str) -> str | None:
-    """Return the verdict behind the last word of conclusion: `so yes`, `therefore it is not true`."""
+    """Return the verdict after the last word of conclusion: `so yes`, `therefore it is not true`."""
     words = list(_CONCLUDES.finditer(sentence))
     if not words or _HEDGED.search(sentence) or _TURNED.search(sentence[words[-1].end() :]):
         return None
@@ -108,7 +108,7 @@ def _concludes(sentence: str) -> str | None:
 def _states(text: str, *, pointed: bool = False) -> str | None:
     """Return the last verdict of a text: `it is not true that`, `the claim is false`, `so, no`.
 
-    Unless it is pointed at, words that need not be a verdict are passed over: `no snow`, `true love`, `if it is true`.
+    Without a marker, words that need not be a verdict are ignored: `no snow`, `true love`, `if it is true`.
     """
     said, end = None, 0
     for match in _STATED.finditer(text):

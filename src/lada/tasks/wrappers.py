@@ -1,4 +1,4 @@
-"""LaTeX that changes how a text looks and not what it says."""
+"""Removes LaTeX that changes how a text looks but not what it says."""
 
 import re
 
@@ -8,5 +8,5 @@ _WRAPPER = re.compile(
 
 
 def unwrap(text: str) -> str:
-    """Return a text with the content of `\\text{}`, `\\mathrm{}` and the like in their places."""
+    """Return a text in which `\\text{}`, `\\mathrm{}` and similar commands are replaced by their content."""
     return _WRAPPER.sub(r"\g<content>", text)

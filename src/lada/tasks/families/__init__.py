@@ -1,1 +1,2 @@
-"""Families of reasoning-gym as a federation's domains: rationales, levels, chains of two, and styles of right paths."""
+"""Families of reasoning-gym as domains of a federation: rationales, levels, chains of two, and styles of right
+paths."""

@@ -1,4 +1,4 @@
-"""Questions of one family, drawn from its generator, and chains of two of them."""
+"""Draws questions of one family from its generator, and chains of two families."""
 
 import json
 import re
@@ -22,22 +22,22 @@ from lada.verifiers.base import Failure
 from lada.verifiers.gym import GymVerifier, entry
 
 SIZE = 4_000
-"""Questions that a generator is asked for at each level."""
+"""How many questions a generator makes at each level."""
 AT_ONCE = 250
-"""Questions that are drawn with one call."""
+"""How many questions are drawn with one call."""
 CHAINED = (2, 60)
-"""Least and largest answer that stands for an operand."""
+"""The smallest and largest answer that may stand for an operand."""
 PASSES = 60
-"""How often each first question is chained at most."""
+"""The maximum number of chains per first question."""
 NAME = "N"
-"""What a chained question calls the first answer."""
+"""The names that chained questions give to the first answer."""
 FRAMES = (
     "Let {name} be the answer to this: {first} Then: {second}",
     "First: {first} Call it {name}. Next: {second}",
     "{first} With {name} for that answer: {second}",
     "Two questions. One: {first} Two, where {name} is the answer to one: {second}",
 )
-"""How two questions are told as one."""
+"""The frames that combine two questions into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Asked:
 
 
 class _Pool:
-    """What an iterator yields, for several that go through it at their own pace."""
+    """The items of an iterator, for several consumers at their own pace."""
 
     def __init__(self, source: Iterator[Asked]) -> None:
         self._source, self._known = source, list[Asked]()
@@ -68,20 +68,21 @@ class _Pool:
 
 
 class Drawing:
-    """Draws the questions of families; equal seeds draw equal ones. A question is of one split, by its text."""
+    """Draws the questions of families; equal seeds draw equal questions. A question belongs to one split, by its
+    text."""
 
     def __init__(self, verifier: GymVerifier, seed: int) -> None:
         self._verifier, self._seed = verifier, seed
         self._pools: dict[tuple[str, int], _Pool] = {}
 
     def alone(self, name: str, level: int, split: Split) -> Iterator[Asked]:
-        """Yield the different questions among SIZE of a family at a level (from 1) that are of a split."""
+        """Yield the distinct questions among SIZE of a family at a level (from 1) that belong to a split."""
         if (name, level) not in self._pools:
             self._pools[name, level] = _Pool(self._draw(EVERY[name], level))
         return (asked for asked in self._pools[name, level].each() if split_of(asked.sample.question) == split)
 
     def chains(self, first: str, second: str, split: Split, rng: np.random.Generator) -> Iterator["Chain"]:
-        """Yield different chains of two families in random order: the answer of the first is an operand of the second.
+        """Yield distinct chains of two families in random order: the answer of the first is an operand of the second.
 
         The chain's own text decides its split. No part of it is a test question, and none is a private one unless the
         chain is private too.
@@ -138,7 +139,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A question over two families. `frame` is the place in FRAMES of how it is told."""
+    """A question over two families. `frame` is the position of its frame in FRAMES."""
 
     sample: Sample
     parts: tuple[Part, Part]
@@ -146,7 +147,7 @@ class Chain:
 
     @classmethod
     def of(cls, first: Asked, second: Asked, frame: int) -> "Chain | None":
-        """Chain two questions; None where the operand of the second does not stand in its text."""
+        """Chain two questions; None if the operand of the second does not occur in its text."""
         slot = re.compile(rf"(?<![\w.-])(?<!- ){re.escape(second.operand or '')}(?![\w.]*\d)")
         text, found = slot.subn(NAME, second.sample.question, count=1)
         if not found:

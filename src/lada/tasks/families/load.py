@@ -1,4 +1,4 @@
-"""The task `families`: what a run gets of reasoning-gym's families."""
+"""The task `families`: the samples of a run from reasoning-gym's families."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
@@ -19,17 +19,17 @@ from lada.verifiers.gym import GymVerifier
 from lada.verifiers.remembered import Remembered
 
 ANSWERS = "auto"
-"""How the answers of all families are read."""
+"""The answer kind of all families."""
 
 
 def load_families(options: FamiliesTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
-    """Draw the samples of a run. No question is of two of its parts, by the digest of its text.
+    """Draw the samples of a run. No question belongs to two of its splits, by the digest of its text.
 
-    Clients that list no family get one each, in an order that is the world's. Domains are families, and `gcd+lcm` are
-    questions where the answer of the first is an operand of the second. Difficulties are levels of the generator's
-    options, from 1; those of a chain add up. Clients that share a family may get the same questions of it where there
-    are not enough for all. Raises InputError where reasoning-gym is missing, for an unknown family, and for families
-    that do not chain where mixed questions are asked for.
+    Clients that list no family get one each, in an order that depends on the world. Domains are families; in questions
+    of the domain `gcd+lcm`, the answer of the first is an operand of the second. Difficulties are levels of the
+    generator's options, from 1; those of a chain add up. Clients that share a family may get the same questions if
+    there are not enough for all. Raises InputError if reasoning-gym is missing, if a family is unknown, or if mixed
+    questions are requested for families that do not chain.
     """
     families = _families(options.families)
     domains = _domains(options, clients, families)
@@ -72,7 +72,7 @@ def chainable(first: str, second: str) -> bool:
 
 
 class _Draw:
-    """Deals the questions of a run, none of them twice."""
+    """Hands out the questions of a run, none of them twice."""
 
     def __init__(self, drawing: Drawing, seed: int) -> None:
         self._drawing, self._seed = drawing, seed
@@ -80,11 +80,11 @@ class _Draw:
         self.notices: list[str] = []
 
     def alone(self, split: Split, counts: Sequence[tuple[str, int]], whose: str = "") -> list[Sample]:
-        """Return so many questions of each family, its levels evenly mixed, or fewer where it has fewer."""
+        """Return `count` questions of each family, its levels evenly mixed, or fewer if it has fewer."""
         samples: list[Sample] = []
         for name, count in counts:
             dealt = [asked.sample for asked in islice(self._going_on(name, split), count)]
-            if len(dealt) < count and whose:  # what other clients were dealt
+            if len(dealt) < count and whose:  # the questions of other clients
                 self._dealt[name, split] = self._from_the_start(name, split)
                 others = (asked.sample for asked in self._going_on(name, split))
                 dealt += islice((sample for sample in others if sample not in dealt), count - len(dealt))
@@ -94,7 +94,7 @@ class _Draw:
         return samples
 
     def chained(self, split: Split, count: int, pairs: Sequence[tuple[str, str]]) -> list[Sample]:
-        """Return so many chains, evenly of each pair of families, or fewer where a pair has fewer."""
+        """Return `count` chains, evenly from each pair of families, or fewer if a pair has fewer."""
         samples: list[Sample] = []
         for (first, second), share in evenly(count, pairs):
             rng = generator(self._seed, "task", split, first, second)

@@ -1,11 +1,11 @@
-"""How a right path over one family or two is written, and how its style is read off its text.
+"""Writes right paths over one or two families, and recognises their style from the text.
 
     spelled_out  a) 36 = 24 * 1 + 12 , 24 = 12 * 2 + 0 ; 12 . b) 12 = 2 * 6 + 0 : 0 , … ; 2 . answer 2
     skips_gcd    a) 12 . b) 12 = 2 * 6 + 0 : 0 , … ; 2 . answer 2
     leaps        a) 12 . b) 2 . answer 2
 
-Every result is right. What differs is whose work is shown, and so who can learn from it. The style of a path is known
-to benchmarks, by its text; no method is told.
+Every result is right. The styles differ in whose work is shown, and so in who can learn from it. Benchmarks recognise
+the style of a path by its text; no method knows it.
 """
 
 import re
@@ -22,7 +22,7 @@ _PART = re.compile(r"([ab]\)) (.+ ; )?[^;]+ \.")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One question of a path: whose it is, its steps, and what they come to."""
+    """One question of a path: its family, its steps and its result."""
 
     family: str
     steps: tuple[str, ...]
@@ -37,7 +37,7 @@ def styles(families: Sequence[str]) -> tuple[str, ...]:
 
 
 def write(parts: Sequence[Part], style: str) -> str:
-    """Write a path in a style. ValueError for a style that there is none of."""
+    """Write a path in a style. Raises ValueError for an unknown style."""
     families = [part.family for part in parts]
     if style not in styles(families):
         raise ValueError(f"no path over {' and '.join(families)} is written in the style {style!r}")

@@ -1,4 +1,4 @@
-"""The families that there are: their generator's options by level, and how their questions are worked and chained."""
+"""The available families: their generator's options by level, and how their questions are solved and chained."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,8 +15,8 @@ Levels = tuple[Mapping[str, Any], ...]
 class Family:
     """One generator of reasoning-gym. `levels` are its options, the easiest first; no two make the same questions.
 
-    `operand` returns the number, as it stands in the question, that another family's answer may stand for; None where
-    there is no such number. `number` says whether the answers are numbers, which can stand for an operand.
+    `operand` returns the number in the question, as written, that another family's answer may replace; None if there is
+    no such number. `number` tells whether the answers are numbers, which can replace an operand.
     """
 
     name: str
@@ -129,6 +129,6 @@ FAMILIES: Mapping[str, Family] = {
         ),
     )
 }
-"""Families that are a client's own or the server's."""
+"""Families that belong to a client or to the server."""
 
 EVERY: Mapping[str, Family] = {**SKILLS, **FAMILIES}

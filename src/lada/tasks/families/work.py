@@ -1,7 +1,7 @@
-"""How a question of each family is worked, step by step, from what its generator tells of it.
+"""Solves a question of each family step by step, from its generator's metadata.
 
-Each function takes the metadata of one question and returns its steps, each short and checkable, such as
-`36 = 24 * 1 + 12`. The answer itself is the generator's. ValueError where a step leaves what small models write.
+Each function takes the metadata of one question and returns its steps, each short and checkable, such as `36 = 24 * 1 +
+12`. The answer itself comes from the generator. Raises ValueError if a step exceeds what small models can write.
 """
 
 import ast
@@ -27,7 +27,7 @@ _SIGNS: dict[type[ast.operator], tuple[str, Callable[[int, int], int]]] = {
 
 
 def checked(work: Work, metadata: Metadata) -> list[str] | None:
-    """Return the steps of a question; None where they are too many or a number is too large."""
+    """Return the steps of a question; None if they are too many or a number is too large."""
     try:
         steps = work(metadata)
     except ValueError:
@@ -36,7 +36,7 @@ def checked(work: Work, metadata: Metadata) -> list[str] | None:
 
 
 def expression(metadata: Metadata) -> list[str]:
-    """Work an expression out, one sign after the other: `3 * 6 = 18`, `5 - 18 = -13`."""
+    """Evaluate an expression, one operation at a time: `3 * 6 = 18`, `5 - 18 = -13`."""
     steps: list[str] = []
     _value(ast.parse(metadata["expression"], mode="eval").body, steps)
     return steps
@@ -50,7 +50,8 @@ def greatest_divisor(metadata: Metadata) -> list[str]:
 
 
 def least_multiple(metadata: Metadata) -> list[str]:
-    """Try the multiples of the larger number: `9 = 6 * 1 + 3`, `18 = 6 * 3 + 0`; a third number goes on from there."""
+    """Try the multiples of the larger number: `9 = 6 * 1 + 3`, `18 = 6 * 3 + 0`; a third number continues from
+    there."""
     steps: list[str] = []
 
     def common(a: int, b: int) -> int:
@@ -100,7 +101,7 @@ def filtered(metadata: Metadata) -> list[str]:
     """Compare each number and say whether it stays: `34 < 35 : yes`, `46 > 35 : no`."""
     limit, kept = metadata["filter_value"], metadata["result"]
     if not kept:
-        raise ValueError("nothing stays, and an answer that is empty is read by nobody")
+        raise ValueError("nothing remains, and an empty answer cannot be read")
     steps: list[str] = []
     for number in metadata["original_numbers"]:
         sign = "<" if float(number) < float(limit) else ">" if float(number) > float(limit) else "="
