@@ -51,6 +51,16 @@ def test_a_choice_is_repeated_in_the_order_of_its_scores(tmp_path: Path):
     assert choose("recorded", candidates(table), run=run, **swapped) == [(1, "teacher"), (4, "teacher")]
 
 
+def test_as_many_are_drawn_at_random(tmp_path: Path):
+    run = recorded(tmp_path, {(STUDENT, 1): [("q0", 0.1), ("q3", 0.7), ("gone", 0.5), ("q1", None)]})
+    table = [Row()] * 40
+    drawn = choose("recorded", candidates(table), run=run, drawn=True)
+    assert drawn == choose("recorded", candidates(table), run=run, drawn=True)
+    assert len(dict(drawn)) == 3  # `gone` is not at hand
+    assert {source for _, source in drawn} == {"teacher"}
+    assert set(dict(drawn)) != {0, 1, 3}
+
+
 def test_where_the_students_own_path_was_chosen_the_teachers_is_not(tmp_path: Path):
     run = recorded(tmp_path, {(STUDENT, 1): [("q7", 0.9), ("q1", 0.1)]})
     assert choose("recorded", candidates([Row()] * 8), run=run) == [(1, "teacher")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path as FilePath
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from lada.core.errors import InputError
 from lada.core.needs import needs
 from lada.core.paths import is_file
 from lada.core.registry import Options
+from lada.core.seeds import generator
 from lada.core.terms import Verb
 
 TABLE = "allocations.parquet"
@@ -26,10 +28,17 @@ class RecordedOptions(Options):
     instead: dict[str, str] = Field(default={})
     """By student: the student whose choice it studies, such as `{warehouse: clinic}`. A student without an entry
     studies its own."""
+    drawn: bool = Field(default=False, exclude_if=operator.not_)
+    """Draw as many samples at random as the choice has, instead of the choice itself."""
 
 
 @ALLOCATORS.register(
-    "recorded", options=RecordedOptions, status="our reading", needs=needs({Verb.ANSWER}), tags=("labels",)
+    "recorded",
+    options=RecordedOptions,
+    status="our reading",
+    needs=needs({Verb.ANSWER}),
+    tags=("labels",),
+    by_order="with `drawn`, samples are drawn by their places",
 )
 class Recorded(Memoryless):
     """The teacher's paths that the filter of another run chose, possibly for another student."""
@@ -57,5 +66,9 @@ class Recorded(Memoryless):
         at_hand = {sample.id: i for i, sample in enumerate(candidates.samples)}
         picked = sorted((row for row in rows if row["source"] == "teacher"), key=lambda row: -(row["score"] or 0.0))
         chosen = [at_hand[row["sample_id"]] for row in picked if row["sample_id"] in at_hand]
-        reasons = dict.fromkeys(chosen, f"chosen by {student}")
+        reason = f"chosen by {student}"
+        if self.options.drawn:
+            order = generator(candidates.seed, "recorded").permutation(len(candidates.samples))
+            chosen, reason = [int(i) for i in order[: len(chosen)]], f"drawn, as many as {student} chose"
+        reasons = dict.fromkeys(chosen, reason)
         return state, allocate(candidates, chosen, from_teacher(chosen), None, reasons), {}

@@ -25,6 +25,8 @@ class SignalSpec:
     inside: Literal["mask", "one_hot"] = "mask"
     as_chunks: bool = False
     """Send log-probs of the chunks that both tokenizers share, instead of soft targets."""
+    shuffled: bool = False
+    """Give each position the soft target of another position with the same token: a control."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from lada.core.bounds import MOST_K
 from lada.core.needs import Needs, SignalSpec
@@ -27,6 +28,10 @@ class TopK(Options):
     inside: Literal["mask", "one_hot"] = "mask"
     """A position inside a longer token of the teacher has no soft target (`mask`), or its own token as in the paper."""
 
+    shuffled: bool = Field(default=False, exclude_if=operator.not_)
+    """A control for benchmarks: each position gets the soft target of a random position with the same token. The student
+    reads the same numbers, but they no longer belong to its question."""
+
     @model_validator(mode="after")
     def _possible(self) -> TopK:
         if not 1 <= self.k <= MOST_K:
@@ -36,7 +41,7 @@ class TopK(Options):
 
 def asks(options: TopK, **more: Any) -> Needs:
     """Return what both parties must be able to do, and `more` fields of Needs."""
-    signal = SignalSpec(options.k, options.alignment, options.inside)
+    signal = SignalSpec(options.k, options.alignment, options.inside, shuffled=options.shuffled)
     return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal, **more)
 
 

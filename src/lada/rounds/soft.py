@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lada.alignment import Spans, align_mined, align_spans, carry_batch, chunk_log_probs, map_vocabulary
+from lada.alignment.shuffled import shuffled
 from lada.core.errors import InputError
 from lada.core.needs import SignalSpec
+from lada.core.seeds import generator
 from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, TokenizedText, TokenScores, Vocabulary
 from lada.models.objective import Objective
 from lada.rounds.knowledge import Offer
@@ -54,7 +56,11 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
         for i, chunks in zip(known, pair.chunks(wish), strict=True):
             taught[i] = replace(lessons[i], chunks=chunks)
     else:
-        for i, soft in zip(known, pair.carried(wish), strict=True):
+        targets = pair.carried(wish)
+        if wish.shuffled:
+            rng = generator(party.seed, offer.knowledge.round, "shuffled", teacher, party.name)
+            targets = shuffled(targets, [spelling.tokens for spelling in known.values()], rng)
+        for i, soft in zip(known, targets, strict=True):
             taught[i] = replace(lessons[i], soft=soft)
     return taught
 
