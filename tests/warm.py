@@ -5,6 +5,7 @@ arguments are `-m MODULE ...` or `-c CODE ...`. Python's own fork server does th
 """
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -88,6 +89,7 @@ def run(
 
 def _work(arguments: list[str], stdin: Connection, files: list[str], env: dict[str, str], cwd: str) -> None:
     """Be `python *arguments`."""
+    gc.freeze()  # what is imported is no garbage
     os.dup2(stdin.fileno(), 0)
     stdin.close()
     sys.stdin = os.fdopen(0, closefd=False)
