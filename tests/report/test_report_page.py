@@ -351,7 +351,7 @@ def test_further_notices_stand_behind_a_heading(tmp_path: Path, results: Results
 
 def test_missing_results_name_the_folder_and_the_fix(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
-    with pytest.raises(InputError, match=rf"{tmp_path}/demo: cannot read results.json .* name the folder of a finished"):
+    with pytest.raises(InputError, match=rf"{tmp_path}/demo: cannot read results.json .* name the folder of"):
         render(tmp_path / "demo")
     with pytest.raises(InputError, match=rf"there is no folder '{tmp_path}/dmo'; .*; did you mean 'demo'\?"):
         render(tmp_path / "dmo")
