@@ -100,6 +100,7 @@ def test_a_checkpoint_loads_with_transformers_alone_and_is_what_the_results_say(
         assert weights_digest(model) == party.weights
 
 
+@pytest.mark.usefixtures("_warm_workers")
 def test_worker_processes_and_a_second_time_give_the_same_bits(first, tmp_path):
     again = lada.run(builtin(workers=2), runs=tmp_path)
     expected = without_times(first[0])

@@ -7,28 +7,14 @@ import pytest
 import torch
 import transformers as hf
 
-from lada.models.company import TEXT, Batching, try_batching
-from lada.models.encoding import Encoder
 from lada.models.learner import HuggingFaceLearner
-from lada.models.options import Generation, ModelOptions
+from lada.models.options import ModelOptions
 from lada.zoo.tokenizers import make_tokenizer
 
 
 @cache
 def learnt(kind: Any) -> Any:
     return make_tokenizer(kind, (*Tiny.questions, *Tiny.paths), 300)
-
-
-TRIED: dict[Any, Batching] = {}
-
-
-def try_once(model: Any, encoder: Encoder, generation: Generation) -> Batching:
-    """As try_batching, tried once for all models of `Tiny.model` that differ in nothing that it looks at."""
-    told = encoder.completion(TEXT), encoder.ends, encoder.pad, encoder.context
-    kind = repr((model.config.to_dict(), generation, told))
-    if kind not in TRIED:
-        TRIED[kind] = try_batching(model, encoder, generation)
-    return TRIED[kind]
 
 
 class Tiny:
@@ -78,9 +64,7 @@ class Tiny:
     ) -> HuggingFaceLearner:
         tokenizer = tokenizer or Tiny.tokenizer("unigram" if architecture == "gpt2" else "bpe")
         settings = ModelOptions(**{"model": "tiny", "device": "cpu", "max_new_tokens": 24, **options})
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lada.models.learner.try_batching", try_once)
-            return HuggingFaceLearner(Tiny.model(architecture, len(tokenizer), layers=layers), tokenizer, settings)
+        return HuggingFaceLearner(Tiny.model(architecture, len(tokenizer), layers=layers), tokenizer, settings)
 
     @staticmethod
     def weights(learner: HuggingFaceLearner) -> dict[str, torch.Tensor]:
