@@ -21,7 +21,7 @@ demo: $(VENV)/.lada ## run LaDa end to end on the built-in corpus, then show a t
 	@$(BIN)/lada demo $(ARGS)
 
 test: $(VENV)/.dev ## run all tests except the slow ones
-	@$(BIN)/python -m pytest -m "not slow and not attack" -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not attack" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the tests that train for minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)

@@ -79,16 +79,19 @@ def circle(graph: Graph) -> list[str]:
     return []
 
 
-LADA = imports(modules(HOME))
+@pytest.fixture(scope="module")
+def package() -> Graph:
+    """Give which modules of LaDa each one imports."""
+    return imports(modules(HOME))
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
-    assert circle(LADA) == []
+def test_no_module_imports_itself_by_way_of_others(package: Graph) -> None:
+    assert circle(package) == []
 
 
-def test_no_room_imports_itself_by_way_of_others() -> None:
-    assert len(rooms(LADA)) > 20
-    assert circle(rooms(LADA)) == []
+def test_no_room_imports_itself_by_way_of_others(package: Graph) -> None:
+    assert len(rooms(package)) > 20
+    assert circle(rooms(package)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The distribution's name and its extras: one name everywhere, and every hint can be followed."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,19 @@ def test_every_hint_can_be_followed(project: dict[str, Any]):
             name, _, inner = written.rstrip("]").partition("[")
             assert name in ("", DISTRIBUTION), f"{file}: {written}"
             assert (extra or inner) in project["optional-dependencies"], f"{file}: {written or extra}"
+
+
+def test_type_checkers_may_read_the_package(project: dict[str, Any]):
+    assert "Typing :: Typed" in project["classifiers"]
+    assert (ROOT / "src/lada/py.typed").exists()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_a_wheel_has_all_that_the_package_reads():
+    """It has the files that git does not ignore."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--others", "--ignored", "--exclude-standard", "src/lada"]
+    ignored = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [file for file in ignored if "__pycache__" not in file] == []
 
 
 def test_nothing_is_installed_by_the_name_of_another_project():

@@ -63,6 +63,7 @@ def found_in(data: bytes, text: str) -> list[str]:
     return [form for layer, flat in read for form in canary.forms_in(layer, flat)]
 
 
+@pytest.mark.usefixtures("_warm_workers")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_byte_that_leaves_a_client_holds_the_canary_in_any_form(engine, tmp_path, monkeypatch):
     options, grid = ENGINES[engine]

@@ -28,13 +28,13 @@ def builtin(**changes):
         "name": "small",
         "rounds": 1,
         "workers": 0,
-        "task": {"kind": "rulebooks", "public": 42, "private": 24, "test_per_domain": 2, "replay": 8},
-        "server": {"model": {"model": "zoo:llm-world-0", "max_new_tokens": 60}, "distil": {"steps": 2}},
+        "task": {"kind": "rulebooks", "public": 24, "private": 24, "test_per_domain": 1, "replay": 8},
+        "server": {"model": {"model": "zoo:llm-world-0", "max_new_tokens": 40}, "distil": {"steps": 2}},
         "clients": [
             {
                 "name": name,
                 "domains": [name],
-                "model": {"model": f"zoo:{model}", "max_new_tokens": 60},
+                "model": {"model": f"zoo:{model}", "max_new_tokens": 40},
                 "private": {"steps": 2},
                 "distil": {"steps": 2},
             }
@@ -100,6 +100,7 @@ def test_a_checkpoint_loads_with_transformers_alone_and_is_what_the_results_say(
         assert weights_digest(model) == party.weights
 
 
+@pytest.mark.usefixtures("_warm_workers")
 def test_worker_processes_and_a_second_time_give_the_same_bits(first, tmp_path):
     again = lada.run(builtin(workers=2), runs=tmp_path)
     expected = without_times(first[0])
@@ -119,7 +120,7 @@ def test_results_say_which_gold_answers_are_wrong_and_parties_are_not_told(tmp_p
     config = builtin(rounds=0)
     config["task"]["noise"] = 0.25
     results = lada.run(config, runs=tmp_path)
-    assert len(results.noisy) == round(0.25 * 42)
+    assert len(results.noisy) == round(0.25 * 24)
     resolved, place = run_folder.read(tmp_path / "small")
     task = read_task(resolved, place.base)
     assert results.noisy == tuple(sorted(task.noisy))

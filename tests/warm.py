@@ -5,6 +5,7 @@ arguments are `-m MODULE ...` or `-c CODE ...`. Python's own fork server does th
 """
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -20,24 +21,26 @@ from typing import IO
 from lada.federation.fork_server import NO_THREAD
 from lada.federation.local import PRELOAD
 
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 IMPORTED = (*PRELOAD, "peft", "lada.experiment", "lada.engines.worker")
 
 
 class Warm:
     """A fork at work; it has what the tests use of `subprocess.Popen`."""
 
-    def __init__(self, arguments: Sequence[object], files: Sequence[Path], env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[object], stdin: int, files: Sequence[str | Path], env: Mapping[str, str], cwd: Path
+    ) -> None:
+        """`stdin` is a file descriptor, and `files` those of the output and of the errors."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([*IMPORTED])
-        reader, writer = context.Pipe(duplex=False)
-        given = ([*map(str, arguments)], reader, [*map(str, files)], dict(env), str(cwd))
-        self._process = context.Process(target=_work, args=given)
         os.environ.update(NO_THREAD)  # the server starts with its first process, and is to have one thread
-        self._process.start()
-        reader.close()
-        self.stdin: IO[bytes] = os.fdopen(os.dup(writer.fileno()), "wb")
-        writer.close()
+        with Connection(os.dup(stdin)) as handed:
+            given = ([*map(str, arguments)], handed, [*map(str, files)], dict(env), str(cwd))
+            self._process = context.Process(target=_work, args=given)
+            self._process.start()
         self.pid = self._process.pid or 0
+        self.stdin: IO[bytes] | None = None
 
     def poll(self) -> int | None:
         """Return the exit code, or None as long as there is none."""
@@ -64,8 +67,12 @@ def start(
     *arguments: object, log: Path, env: Mapping[str, str] = os.environ, cwd: Path | None = None
 ) -> "Warm | subprocess.Popen[bytes]":
     """Start Python; what it prints is appended to `log`, and its standard input is a pipe."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        return Warm(arguments, (log, log), env, cwd or Path.cwd())
+    if FORKS:
+        reader, writer = os.pipe()
+        process = Warm(arguments, reader, (log, log), env, cwd or Path.cwd())
+        process.stdin = os.fdopen(writer, "wb")
+        os.close(reader)
+        return process
     with log.open("ab") as out:
         command = [sys.executable, *map(str, arguments)]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, env=dict(env), cwd=cwd)
@@ -75,19 +82,26 @@ def run(
     *arguments: object, env: Mapping[str, str] = os.environ, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run Python to its end and return what it printed, as `capture_output` has it."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not FORKS:
         command = [sys.executable, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(env), cwd=cwd)
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder, "out"), Path(folder, "err")
-        process = Warm(arguments, files, env, cwd or Path.cwd())
-        process.stdin.close()
-        code = process.wait()
+        with open(os.devnull, "rb") as nothing:
+            code = Warm(arguments, nothing.fileno(), files, env, cwd or Path.cwd()).wait()
         return subprocess.CompletedProcess(arguments, code, *(file.read_text(encoding="utf-8") for file in files))
+
+
+def popen(
+    command: Sequence[str], *, stdin: int, stdout: IO[bytes], stderr: IO[bytes], env: Mapping[str, str], **_: object
+) -> Warm:
+    """Stand for the `Popen` by which LaDa starts the server that its workers are forks of."""
+    return Warm(command[1:], stdin, (stdout.name, stderr.name), env, Path.cwd())
 
 
 def _work(arguments: list[str], stdin: Connection, files: list[str], env: dict[str, str], cwd: str) -> None:
     """Be `python *arguments`."""
+    gc.freeze()  # what is imported is no garbage
     os.dup2(stdin.fileno(), 0)
     stdin.close()
     sys.stdin = os.fdopen(0, closefd=False)

@@ -72,7 +72,7 @@ def test_greedy_ids_are_those_of_generate(kind: str, tiny: Any):
     assert can_drop_rows(model) == (kind not in ("phi3", "mamba"))  # these prepare their inputs in their own way
     streams = make_requests(encoder, tiny.questions, 2, 0, 40)
     # Rows end at different steps, and in another order than they stand in.
-    streams = [GenerationRequest(each.prompt, 3 + 5 * i % 37, each.address) for i, each in enumerate(streams)]
+    streams = [GenerationRequest(each.prompt, 3 + 2 * i, each.address) for i, each in enumerate(streams)]
     expected = [generated(model, encoder, stream) for stream in streams]
     assert len(set(map(len, expected))) > 3
     assert ordered(decode_in_batches, model, streams, params(encoder)) == expected
@@ -83,7 +83,7 @@ def test_greedy_ids_are_those_of_generate(kind: str, tiny: Any):
 def test_the_shipped_models_write_what_generate_writes(card: dict[str, Any]):
     learner = load(locate(f"zoo:{card['name']}"), ModelOptions(model=card["name"], device="cpu"))
     asked = ["7 boxes in the warehouse . a) pallet . b) spoil 6 . how many boxes ?", "how many ?", "a) holiday"]
-    streams = make_requests(learner._encoder, asked, 1, 0, 60)
+    streams = make_requests(learner._encoder, asked, 1, 0, 40)
     with torch.inference_mode():
         found = ids(decode_dropping(learner.model, streams, params(learner._encoder)))
     assert found == [generated(learner.model, learner._encoder, stream) for stream in streams]

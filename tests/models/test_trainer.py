@@ -344,7 +344,7 @@ def test_of_a_single_lesson_nothing_is_held_out(tiny: Any):
     assert "0 lessons of 1 held out by the objective" in learner.take_notices()
 
 
-DP = Study(dp=Privacy(noise_multiplier=1.0))
+DP = Study(steps=2, dp=Privacy(noise_multiplier=1.0))
 
 
 @pytest.mark.parametrize(

@@ -350,10 +350,11 @@ def test_further_notices_stand_behind_a_heading(tmp_path: Path, results: Results
 
 
 def test_missing_results_name_the_folder_and_the_fix(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=rf"{tmp_path}/nowhere: cannot read results.json .* name the folder of a finished"
-    ):
-        render(tmp_path / "nowhere")
+    (tmp_path / "demo").mkdir()
+    with pytest.raises(InputError, match=rf"{tmp_path}/demo: cannot read results.json .* name the folder of"):
+        render(tmp_path / "demo")
+    with pytest.raises(InputError, match=rf"there is no folder '{tmp_path}/dmo'; .*; did you mean 'demo'\?"):
+        render(tmp_path / "dmo")
 
 
 @pytest.mark.parametrize(

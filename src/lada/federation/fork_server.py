@@ -129,12 +129,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    gc.disable()  # it would go through what is imported again and again, and find nothing
     for module in sys.argv[2:]:
         import_module(module)
     if len(list(THREADS.iterdir())) > 1:
         sys.stderr.write("workers are started one by one, since a module that they need starts a thread\n")
         return
     gc.freeze()  # what is imported stays, and its memory is shared for as long as nobody writes to it
+    gc.enable()
     while True:
         request, files, _, _ = socket.recv_fds(asked, 1 + PID, FILES)
         if not request:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from lada.core.errors import InputError, LadaError
+from lada.core.errors import InputError, LadaError, nearest
 from lada.core.results import SCHEMA_VERSION, Results
 from lada.core.sealed import is_sealed, unseal, unsealed_file
 
@@ -40,9 +40,12 @@ class Candidate:
 
 
 def read_results(run_folder: Path) -> Results:
-    """Return the results of a run. Raises InputError where results.json is missing, malformed or of another schema."""
+    """Return the results of a run. Raises InputError where it is missing, malformed or of another schema."""
+    if not run_folder.is_dir():
+        near = nearest(run_folder.name, (path.name for path in run_folder.parent.glob("*/")))
+        raise InputError(f"there is no folder {str(run_folder)!r}; expected that of a run, such as runs/demo{near}")
     file = run_folder / "results.json"
-    fix = f"name the folder of a finished run, or have it written anew: lada run {run_folder} --resume"
+    fix = f"name the folder of a finished run, or have it written again: lada run {run_folder} --resume"
     try:
         raw = from_json(unseal(file))
     except LadaError as error:
