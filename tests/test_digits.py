@@ -67,7 +67,7 @@ def test_clients_learn_by_every_host(host: str, tmp_path: Path):
         assert own.value > CHANCE + MARGIN
     architectures = {party.name: party.architecture for party in results.parties}
     if host not in AVERAGING:
-        assert architectures == {"llm": "Cnn", "a": "Mlp", "b": "Cnn", "c": "Gcn"}
+        assert architectures == {"llm": "cnn", **NETWORKS}
     else:
         assert len({party.weights for party in results.parties if party.role == "client"}) == 1
 

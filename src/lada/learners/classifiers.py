@@ -1,10 +1,12 @@
 """Classifiers: small networks whose vocabulary is their labels, so that an answer is one token.
 
-An architecture is a class with the network and the head that it is made of, and a row below.
+An architecture is a class below, which makes its network and, if that is not a plain one, its head.
 """
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -15,6 +17,9 @@ from lada.models.base import Learner, Study
 from lada.models.classifier_options import ClassifierOptions, Shape
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.options import DigitsTask
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class School(Options):
@@ -41,11 +46,6 @@ class NetworkOptions(ClassifierOptions):
 
 class Network(Pluggable):
     """Opens a classifier; its weights are drawn, unless they were saved."""
-
-    network: str
-    """The class of the network in lada.models.networks."""
-    head: str = "Dense"
-    """The class of the head."""
 
     def __init__(self, options: NetworkOptions) -> None:
         self.options = options
@@ -85,15 +85,24 @@ class Network(Pluggable):
         """Return the network with weights drawn from a seed."""
         import torch
 
-        from lada.models import networks
         from lada.models.one_token import OneToken
 
         options = self.options
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = getattr(networks, self.network)(list(options.reads.values()), options.width, options.depth)
-            head = getattr(networks, self.head)(options.labels, options.width)
+            network = self.network(list(options.reads.values()), options.width, options.depth)
+            head = self.head(options.labels, options.width)
         return OneToken(network, head, options.reads)
+
+    @abstractmethod
+    def network(self, shapes: Sequence[tuple[int, int]], width: int, depth: int) -> "nn.Module":
+        """Return a network over grids of these shapes; see lada.models.networks for what it returns."""
+
+    def head(self, labels: Sequence[str], width: int) -> "nn.Module":
+        """Return the layer of the logits, whose `weight` is [labels, width]."""
+        from lada.models.networks import Dense
+
+        return Dense(labels, width)
 
 
 class GraphOptions(NetworkOptions):
@@ -109,25 +118,41 @@ class GraphOptions(NetworkOptions):
 class MlpOpener(Network):
     """A multilayer perceptron over all cells of a question."""
 
-    network = "Mlp"
+    def network(self, shapes: Sequence[tuple[int, int]], width: int, depth: int) -> "nn.Module":
+        """See Network.network."""
+        from lada.models.networks import Mlp
+
+        return Mlp(shapes, width, depth)
 
 
 @LEARNERS.register("cnn", options=NetworkOptions)
 class CnnOpener(Network):
     """A convolutional network; grids of one shape are its channels."""
 
-    network = "Cnn"
+    def network(self, shapes: Sequence[tuple[int, int]], width: int, depth: int) -> "nn.Module":
+        """See Network.network."""
+        from lada.models.networks import Cnn
+
+        return Cnn(shapes, width, depth)
 
 
 @LEARNERS.register("two_tower", options=NetworkOptions, paper="arXiv 2103.00020", status="our reading")
-class TwoTowerOpener(Network):
+class TwoTowerOpener(CnnOpener):
     """An image tower and a text tower: a label's logit is the similarity of the image and the label's words."""
 
-    network, head = "Cnn", "TextTower"
+    def head(self, labels: Sequence[str], width: int) -> "nn.Module":
+        """See Network.head."""
+        from lada.models.networks import TextTower
+
+        return TextTower(labels, width)
 
 
 @LEARNERS.register("graph", options=GraphOptions, paper="arXiv 1609.02907", status="our reading")
 class GraphOpener(Network):
     """A graph convolutional network, which labels the first node of a question's graph."""
 
-    network = "Gcn"
+    def network(self, shapes: Sequence[tuple[int, int]], width: int, depth: int) -> "nn.Module":
+        """See Network.network."""
+        from lada.models.networks import Gcn
+
+        return Gcn(shapes, width, depth)

@@ -168,9 +168,9 @@ class Classifier(InMemoryLearner):
         return tuple(told)
 
     def inside(self) -> Inside:
-        """See Learner.inside: the architecture is the name of the network."""
+        """See Learner.inside: the architecture is the learner's name."""
         size = sum(parameter.numel() for parameter in self.model.parameters())
-        return Inside(type(self.model.network).__name__, size, weights_digest(self.model))
+        return Inside(self.name, size, weights_digest(self.model))
 
     def digest(self) -> str:
         """See Learner.digest: that of options and weights."""
