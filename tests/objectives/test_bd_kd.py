@@ -15,7 +15,7 @@ from lada.objectives.divergences import cross_entropy, forward_kl, reverse_kl
 Rows = st.lists(st.lists(st.floats(-20, 20), min_size=4, max_size=4), min_size=1, max_size=3)
 
 
-def bd_kd(**options: Any) -> BdKd:
+def bd_kd(**options: Any) -> Any:
     return BdKd(BdKdOptions(**{"label_weight": 0.0, **options}))
 
 

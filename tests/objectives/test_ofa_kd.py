@@ -14,11 +14,11 @@ from lada.models.objective import Sizes
 from lada.objectives.ofa_kd import OfaKd, OfaKdOptions, enhanced
 
 
-def ofa_kd(**options: Any) -> OfaKd:
+def ofa_kd(**options: Any) -> Any:
     return OfaKd(OfaKdOptions(**options))
 
 
-def last_only(**options: Any) -> OfaKd:
+def last_only(**options: Any) -> Any:
     return ofa_kd(**{"depths": (), "label_weight": 0.0, **options})
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lada.objectives.pld import Pld, PldOptions, ranking_loss
 
 
-def pld(**options: Any) -> Pld:
+def pld(**options: Any) -> Any:
     return Pld(PldOptions(**options))
 
 

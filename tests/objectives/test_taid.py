@@ -15,7 +15,7 @@ from lada.models.objective import Done
 from lada.objectives.taid import Taid, TaidOptions
 
 
-def taid(**options: Any) -> Taid:
+def taid(**options: Any) -> Any:
     return Taid(TaidOptions(**options))
 
 

@@ -155,7 +155,8 @@ def test_a_teacher_without_log_probs_is_refused_before_round_1(name: str):
     ):
         make_config(config)
     config["server"] = {"model": model}
-    assert make_config(config).objective.name == name
+    made: Any = make_config(config)
+    assert made.objective.name == name
 
 
 def learner() -> Any:

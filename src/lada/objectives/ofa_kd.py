@@ -92,8 +92,10 @@ class OfaKd(Objective):
 
         def loss(log_probs: Tensor) -> Tensor:
             """Return L [p] of log-probs [p, k] of the named tokens."""
-            sides = (tempered(side, self.options.temperature) for side in categories(soft.teacher, log_probs, used))
-            return enhanced(*sides, gold, self.options.epsilon)
+            teacher, student = (
+                tempered(side, self.options.temperature) for side in categories(soft.teacher, log_probs, used)
+            )
+            return enhanced(teacher, student, gold, self.options.epsilon)
 
         each = self.options.last_weight * loss(soft.student)
         for depth in self.options.depths:

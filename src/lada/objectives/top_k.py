@@ -1,4 +1,4 @@
-"""What objectives share that learn from a teacher's k likeliest tokens at each position."""
+"""The base of objectives that learn from a teacher's k likeliest tokens at each position."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def gold_category(soft: Soft) -> Tensor:
 
     Needs.gold must be declared.
     """
-    import torch  # here, since who only reads an objective's options does not need it
+    import torch  # here, since reading an objective's options does not need it
 
     assert soft.gold is not None
     named = (soft.ids == soft.gold[:, None]) & ~soft.teacher.isneginf()
