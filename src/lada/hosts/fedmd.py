@@ -180,7 +180,8 @@ def _weighed(
         state, found = fuser.weigh(state_of(party, fuser, key), members, len(party.learner.vocabulary().tokens))
         keep_state(party, key, state)
     party.note(notices=tuple(f"round {round}: {notice}" for notice in found.notices))
-    yield None, [receiver for receiver in receivers if receiver not in found.of]
+    if others := [receiver for receiver in receivers if receiver not in found.of]:
+        yield None, others
     for receiver in receivers:
         if receiver in found.of:
             yield found.of[receiver], [receiver]
