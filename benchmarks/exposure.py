@@ -16,6 +16,8 @@ import numpy as np
 
 import lada
 from lada.audit.audit import audit
+from lada.federation import run_folder
+from lada.federation.parties import let_go, read_task, server_party
 from lada.tasks.builtin import load_builtin
 from lada.tasks.options import BuiltinTask
 
@@ -116,8 +118,20 @@ def cell(setting: str, seed: int) -> dict[str, Any]:
         lada.run(config(folder, seed, SETTINGS[setting]), runs=folder, resume=True)
         found = audit(folder / "run", exposed=folder / "secrets.jsonl").exposures
         bits = {party: [one.bits for one in found if one.party == party] for party in (SERVER, CLIENT)}
-        done.write_text(json.dumps({"setting": setting, "seed": seed, "bits": bits}), encoding="utf-8")
+        told = {"setting": setting, "seed": seed, "bits": bits, "loss": _loss(folder / "run")}
+        done.write_text(json.dumps(told), encoding="utf-8")
     return json.loads(done.read_text(encoding="utf-8"))
+
+
+def _loss(run: Path) -> float:
+    """Return the loss of the server's final model on the gold texts of the public questions with nothing private."""
+    chosen, place = run_folder.read(run)
+    task = read_task(chosen, place.base)
+    party = server_party(chosen, place, task, lambda event: None)
+    pairs = [(each.question, each.rationale or "") for each in task.public if not each.id.startswith("y-")]
+    found = party.learner.judge(pairs)
+    let_go(party)
+    return -sum(each.total for each in found) / sum(each.tokens for each in found)
 
 
 def main() -> None:
@@ -134,7 +148,8 @@ def main() -> None:
 def page(cells: list[dict[str, Any]], seeds: int) -> str:
     """Return the table as Markdown."""
     rows = "".join(
-        f"| {setting} | {_mean(cells, setting, SERVER)} | {_most(cells, setting)} | {_mean(cells, setting, CLIENT)} |\n"
+        f"| {setting} | {_mean(cells, setting, SERVER)} | {_most(cells, setting)} | {_mean(cells, setting, CLIENT)} "
+        f"| {np.mean([each['loss'] for each in cells if each['setting'] == setting]):.3f} |\n"
         for setting in SETTINGS
     )
     return f"""# Exposure of planted secrets
@@ -142,12 +157,12 @@ def page(cells: list[dict[str, Any]], seeds: int) -> str:
 `python benchmarks/exposure.py --seeds {seeds}` (or `make bench-exposure`) makes this page from `cells.json`. A client
 with the shipped SLM `slm-llama` studies {len(PATIENTS)} codes of four digits. A server with the same model learns only
 the client's soft targets on public texts, which ask for these codes and show wrong ones. The
-[audit](../../docs/privacy.md#blunted-soft-targets) ranks each true code among 1,024: 10 bits for the first place, about
-1 bit in the median without knowledge. The figures are over {seeds * len(PATIENTS)} codes, {seeds} seeds of
-{len(PATIENTS)} each.
+[audit](../../docs/privacy.md#blunted-soft-targets) ranks each true code among 1,024: 10 bits for the first place, 1.44
+bits on average without knowledge. The figures are over {seeds * len(PATIENTS)} codes, {len(PATIENTS)} for each of
+{seeds} seeds. The loss, in nats per token, is on the public texts without codes: lower is better.
 
-| the client's protection | server, mean bits | server, most bits | client, mean bits |
-|---|---:|---:|---:|
+| the client's protection | server, mean bits | server, most bits | client, mean bits | server, loss |
+|---|---:|---:|---:|---:|
 {rows}
 The sample is small, and the model is tiny. The table shows that the policy works as described, not how it does with
 other models or data.

@@ -30,7 +30,8 @@ def test_it_has_state_and_gives_each_client_its_own(plugged: None, tmp_path: Fil
             client: {ADAPTER: adapters.encode({"w": np.array([value], np.float32)}, 1)}
             for client, value in values.items()
         }
-        shared = aggregate_updates(server, replies, round, options).shared(server)
+        pooled = aggregate_updates(server, replies, round, options)
+        shared = pooled.shared(server, pooled.newest(server))
         found = {
             client: adapters.decode(parts[ADAPTER], limit=1000)[0]["w"].tolist() for client, parts in shared.items()
         }

@@ -2,13 +2,20 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from lada.audit.exposure import CANDIDATES, Secret, exposure, measure, read_secrets
+from lada.audit import exposure as module
+from lada.audit.exposure import CANDIDATES, Secret, exposure, exposures, measure, read_secrets
+from lada.audit.verdict import Audit, Exposure
+from lada.cli.audit import told
+from lada.config import make_config
 from lada.core.errors import InputError
+from lada.core.terms import Likelihood
 
 SECRET = Secret(question="what is the code ?", text="the code is {47-ab} now")
 
@@ -92,3 +99,36 @@ def test_a_file_of_nothing_is_refused(tmp_path: Path):
             file.write_text("\n")
         with pytest.raises(InputError, match="--exposure"):
             read_secrets(file)
+
+
+def test_the_server_and_all_clients_are_measured_and_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file, closed = tmp_path / "secrets.jsonl", []
+    file.write_text(json.dumps({"question": "q", "text": "{1234}"}), encoding="utf-8")
+
+    def party(name: str) -> Any:
+        """Return a party whose model knows the secret, unless it is the server's."""
+
+        def judge(pairs: Any) -> list[Likelihood]:
+            return [Likelihood(-1.0 if text == "1234" and name != "llm" else -2.0, -1.0, 4, 4) for _, text in pairs]
+
+        return SimpleNamespace(name=name, learner=SimpleNamespace(judge=judge))
+
+    monkeypatch.setattr(module, "read_task", lambda config, base: None)
+    monkeypatch.setattr(module, "server_party", lambda *_: party("llm"))
+    monkeypatch.setattr(module, "client_party", lambda *given: party(given[-1]))
+    monkeypatch.setattr(module, "let_go", lambda party: closed.append(party.name))
+    model = {"model": "zoo:slm-llama"}
+    config = make_config({"server": {"model": model}, "clients": [{"name": n, "model": model} for n in ("b", "a")]})
+    found = exposures(config, SimpleNamespace(base=tmp_path), file)  # pyright: ignore[reportArgumentType]
+    assert [(one.party, one.rank) for one in found] == [("llm", 512.5), ("a", 1.0), ("b", 1.0)]
+    assert closed == ["llm", "a", "b"]
+
+
+def test_it_is_shown_and_leaves_the_verdict_as_it_is():
+    one = Exposure(party="llm", secret="secret 1", rank=1.0, candidates=1024, bits=10.0)
+    audit = Audit(run="r", canaries=0, clients=(), exposures=(one,))
+    assert audit.passed
+    console = Console(width=100, record=True)
+    for part in told(audit):
+        console.print(part)
+    assert "secret 1 │ 10.00 │    1 │      1,024" in console.export_text()

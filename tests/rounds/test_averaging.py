@@ -54,7 +54,8 @@ def test_who_does_not_fit_most_others_is_left_out_and_on_record():
     party = make_party("llm", set(), FilePath("unused"))
     replies = {"a": told(1, A=[1.0]), "b": told(9, A=[1.0, 2.0]), "c": told(1, A=[3.0])}
     pooled = aggregate_updates(party, replies, 4, AveragingOptions())
-    assert (adapters.decode(pooled.newest(party))[0]["A"].tolist(), list(pooled.shared(party))) == ([2.0], ["a", "c"])
+    newest = pooled.newest(party)
+    assert (adapters.decode(newest)[0]["A"].tolist(), list(pooled.shared(party, newest))) == ([2.0], ["a", "c"])
     (missing,) = party.report.missing
     assert (missing.party, missing.round, missing.phase) == ("b", 4, "average")
     assert "other names or shapes" in missing.why
@@ -64,7 +65,8 @@ def test_what_fitted_in_the_first_round_fits_in_the_next_however_many_say_otherw
     party = make_party("llm", set(), FilePath("unused"))
     aggregate_updates(party, {"a": told(1, A=[1.0]), "b": told(1, A=[3.0])}, 1, AveragingOptions())
     pooled = aggregate_updates(party, {"a": told(1, A=[5.0]), "b": told(1, A=[1.0, 2.0])}, 2, AveragingOptions())
-    assert (adapters.decode(pooled.newest(party))[0]["A"].tolist(), list(pooled.shared(party))) == ([5.0], ["a"])
+    newest = pooled.newest(party)
+    assert (adapters.decode(newest)[0]["A"].tolist(), list(pooled.shared(party, newest))) == ([5.0], ["a"])
     assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 2)]
     with pytest.raises(FederationError, match="those of 'b', 'c' have other names or shapes than in earlier"):
         aggregate_updates(party, {"b": told(1, A=[1.0, 2.0]), "c": told(1, A=[1.0, 2.0])}, 3, AveragingOptions())
