@@ -104,6 +104,14 @@ def with_field(report: Payload, path: str, value: Any) -> Payload:
             [{"round": 1, "phase": "p", "waited": 1, "computing": 1, "exchange": 0, "clients": []}],
             "a client cannot say how long messages took",
         ),
+        (
+            "augmentations",
+            [
+                {"party": "a", "round": 1, "method": "pgkd", "calls": 1, "read": 1, "written": 1, "drafts": 1}
+                | {"refused": {}, "kept": 1, "pool": 1, "diagnostics": {}}
+            ],
+            "augmentations: a client generates no samples",
+        ),
         ("studies.0.phase", "x" * 501, "studies: a text too long or not printable"),
         ("<script>", 1, "PartyReport: not readable at 0"),
         ("phases.0.start", 1, None),
@@ -387,7 +395,7 @@ def test_every_number_of_a_report_has_a_range():
         assert numbers - {"overall", "own", "other", "general", "domains", "difficulty"} == set(RANGES[kind])
     told = {name: str(PartyReport.model_fields[name].annotation) for name in REPORTED}
     assert all(any(kind.__name__ in annotation for kind in RANGES) for annotation in told.values())
-    assert set(PartyReport.model_fields) == {*REPORTED, "exchanges", "missing", "notices"}
+    assert set(PartyReport.model_fields) == {*REPORTED, "augmentations", "exchanges", "missing", "notices"}
 
 
 def test_the_first_word_on_private_samples_holds(llm: Party, report: Payload):
