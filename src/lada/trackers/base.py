@@ -42,6 +42,9 @@ class Viewable(Protocol):
 TRACKERS: Registry[Tracker] = Registry("tracker", "lada.trackers")
 
 
-def require(module: str, extra: str) -> Any:
-    """Import and return the module a tracker needs. Raises InputError with the install line where that fails."""
-    return extras.require(module, f"trackers: {extra!r}", extra)
+def require(tracker: str, module: str = "") -> Any:
+    """Import and return what a tracker needs: the package, and the extra, of its name.
+
+    Raises InputError with the install line where that fails.
+    """
+    return extras.require(tracker, f"trackers: {tracker!r}", tracker, module=module)

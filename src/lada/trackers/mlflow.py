@@ -48,7 +48,7 @@ class Mlflow:
 
     def __init__(self, options: MlflowOptions) -> None:
         self.options = options
-        self._mlflow = require("mlflow", "mlflow")
+        self._mlflow = require("mlflow")
 
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
         """See Tracker.start. The client, unlike mlflow's own `start_run`, adds no tags on user, machine or code."""
