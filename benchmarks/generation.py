@@ -23,7 +23,7 @@ import torch
 import yaml
 from state import state, told
 
-import lada.examples
+from lada import examples
 from lada.config import make_config
 from lada.federation.nodes import read_task
 from lada.models.backends import write
@@ -47,8 +47,7 @@ PATHS = 4
 
 def questions(count: int) -> list[str]:
     """Return the demo's first public questions."""
-    file = Path(lada.examples.__file__).parent / "demo.yaml"
-    task = read_task(make_config(yaml.safe_load(file.read_text(encoding="utf-8"))), Path())
+    task = read_task(make_config(yaml.safe_load(examples.texts()["demo"])), Path())
     return [sample.question for sample in task.public[:count]]
 
 

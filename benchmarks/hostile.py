@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +21,7 @@ import numpy as np
 import yaml
 
 import lada
+from lada import examples
 from lada.codecs import adapters, likelihoods, paths, samples, soft_targets
 from lada.core.errors import FederationError, InputError
 from lada.core.terms import Likelihood, SparseLogProbs, TokenScores
@@ -79,7 +79,7 @@ LIES = {
 def config(setting: str, kind: str, seed: int) -> dict[str, Any]:
     """Return the configuration of a cell."""
     changes = dict(SETTINGS[setting][0])
-    made: dict[str, Any] = yaml.safe_load((files("lada.examples") / "demo.yaml").read_text())
+    made: dict[str, Any] = yaml.safe_load(examples.texts()["demo"])
     task = {"public": 300, "private": 400, "test_per_domain": 20, "replay": 200, "gold": "answers"}
     made["task"] |= task | changes.pop("task", {})
     for study in (made["server"]["distil"], *(client[part] for client in made["clients"] for part in STUDIES)):

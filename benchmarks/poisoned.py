@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 import yaml
 
 import lada
+from lada import examples
 from lada.codecs import paths
 from lada.core.results import Results
 from lada.core.terms import Path as ReasoningPath
@@ -99,7 +99,7 @@ def _name(setting: str, kind: str, world: int) -> str:
 def _run(setting: str, kind: str, world: int) -> bool:
     """Run one cell in a process of its own, or what is left of it; say whether its results are there now."""
     name = _name(setting, kind, world)
-    config = yaml.safe_load((files("lada.examples") / "demo.yaml").read_text())
+    config = yaml.safe_load(examples.texts()["demo"])
     config |= {"name": name, "seed": world, "workers": 0, **SETTINGS[setting]}
     config["clients"] = [client | {"withhold": None} for client in config["clients"]]
     config["task"]["world"] = world

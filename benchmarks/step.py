@@ -41,7 +41,7 @@ from transformers import (
     TrainingArguments,
 )
 
-import lada.examples
+from lada import examples
 from lada.config import make_config
 from lada.core.registry import Options
 from lada.core.terms import Lesson, SparseLogProbs
@@ -97,8 +97,7 @@ class Case:
 def tiny(device: Any) -> Case:
     """Return a shipped model with the demo's public questions."""
     learner = load(locate(TINY), ModelOptions(model=TINY, device=device))
-    file = Path(lada.examples.__file__).parent / "demo.yaml"
-    task = read_task(make_config(yaml.safe_load(file.read_text(encoding="utf-8"))), Path())
+    task = read_task(make_config(yaml.safe_load(examples.texts()["demo"])), Path())
     texts = [(sample.question, sample.rationale or "") for sample in task.public[:32]]
     return _case(learner, texts, Study(steps=10, batch_size=16), 32)
 

@@ -78,7 +78,7 @@ def test_the_examples_row_fits_the_method_index(root: Path, blocks: Blocks) -> N
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     method = ALLOCATORS.get(NAME)
     assert row.count("|") == head.count("|")
-    assert cells[:4] == [f"`{NAME}`", method.summary, method.paper, method.status]
+    assert cells[:4] == [f'<a id="allocator-{NAME}"></a>`{NAME}`', method.summary, method.paper, method.status]
 
 
 Own = Callable[..., Any]

@@ -50,11 +50,14 @@ def test_every_hint_can_be_followed(project: dict[str, Any]):
         (file, found)
         for file in TEXTS
         for found in re.findall(
-            r"'([a-z-]+\[[a-z-]+\])'|install_command\([\"']([a-z-]+)[\"']\)", file.read_text(encoding="utf-8")
+            r"'([a-z-]+\[[a-z-]+\])'|install_command\('([a-z-]+)'\)|"
+            r"(?:require|look_for|needed)\(\"[a-z-]+\"(?:, [^,()]+)?, \"([a-z-]+)\"",
+            file.read_text(encoding="utf-8"),
         )
     ]
     assert len(named) > 20
-    for file, (written, extra) in named:
+    for file, (written, *extras) in named:
+        extra = "".join(extras)
         if written.startswith("lada") or extra:
             name, _, inner = written.rstrip("]").partition("[")
             assert name in ("", DISTRIBUTION), f"{file}: {written}"

@@ -10,10 +10,10 @@ import yaml
 from typer.testing import CliRunner
 
 import lada
-from lada.cli.examples import shipped
 from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.core.results import Environment, PhaseTime, Results, WallClock
+from lada.examples import texts
 from lada.models.placement import has_driver
 from lada.planning.machine import Device
 from lada.planning.used import compare
@@ -182,22 +182,22 @@ class TestExamples:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
         monkeypatch.chdir(tmp_path)
 
-    @pytest.mark.parametrize("name", sorted(name for name, text in shipped().items() if "zoo:" in text))
+    @pytest.mark.parametrize("name", sorted(name for name, text in texts().items() if "zoo:" in text))
     def test_each_with_shipped_models_can_be_planned(self, name: str, tmp_path: Path) -> None:
-        (tmp_path / "my.yaml").write_text(shipped()[name], encoding="utf-8")
+        (tmp_path / "my.yaml").write_text(texts()[name], encoding="utf-8")
         plan = lada.plan(tmp_path / "my.yaml")
         assert (plan.name, plan.faults) == (name, ())
         assert {party.shape for party in plan.parties} == {"from its config.json"}
 
     def test_a_paper_s_models_are_planned_in_their_whole_depth(self, tmp_path: Path) -> None:
-        (tmp_path / "my.yaml").write_text(shipped()["paper-cot"], encoding="utf-8")
+        (tmp_path / "my.yaml").write_text(texts()["paper-cot"], encoding="utf-8")
         memory = lada.plan(tmp_path / "my.yaml").parties[0].memory
         assert memory is not None
         assert memory.parameters - memory.trainable == 7_615_616_512  # under LoRA
 
-    @pytest.mark.parametrize("name", sorted(name for name, text in shipped().items() if "kind: corpus" in text))
+    @pytest.mark.parametrize("name", sorted(name for name, text in texts().items() if "kind: corpus" in text))
     def test_each_can_be_planned_offline(self, name: str, tmp_path: Path) -> None:
-        (tmp_path / "my.yaml").write_text(shipped()[name], encoding="utf-8")
+        (tmp_path / "my.yaml").write_text(texts()[name], encoding="utf-8")
         plan = lada.plan(tmp_path / "my.yaml")
         assert plan.name == name
         assert plan.faults == ()
@@ -207,7 +207,7 @@ class TestExamples:
         assert {path.name for path in tmp_path.iterdir()} == {"my.yaml"}
 
     def test_classifiers_are_planned_on_their_scans(self, tmp_path: Path) -> None:
-        (tmp_path / "my.yaml").write_text(shipped()["digits"], encoding="utf-8")
+        (tmp_path / "my.yaml").write_text(texts()["digits"], encoding="utf-8")
         plan = lada.plan(tmp_path / "my.yaml")
         assert (plan.name, plan.faults, plan.data) == ("digits", (), "counted in the data")
         assert {party.name: (party.model, party.private) for party in plan.parties} == {
@@ -219,14 +219,14 @@ class TestExamples:
 
     def test_the_papers_numbers(self) -> None:
         for name, corpus in (("paper-mathinstruct", "mathinstruct"), ("paper-cot", "cot-collection")):
-            data = yaml.safe_load(shipped()[name])
+            data = yaml.safe_load(texts()[name])
             task = data["task"]
             assert (data["rounds"], task["corpus"], len(data["clients"])) == (5, corpus, 3)
             assert (task["public"], task["private"], task["test"]) == (1000, 1000, 3 * 500)
             assert (data["host"], data["plugin"]) == ("fedmkt", "lada")
 
     def test_every_key_of_the_papers_says_where_its_value_is_from(self) -> None:
-        head, *_ = shipped()["paper-mathinstruct"].partition("clients:")
+        head, *_ = texts()["paper-mathinstruct"].partition("clients:")
         for line in head.splitlines():
             key, _, value = line.partition(":")
             if value.strip() not in ("", "&study") and not line.startswith("#") and key.strip() not in ("name", "kind"):
@@ -234,7 +234,7 @@ class TestExamples:
 
     def test_a_key_that_is_not_set_is_a_fault(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv("OPENAI_API_KEY")
-        (tmp_path / "api.yaml").write_text(shipped()["api"], encoding="utf-8")
+        (tmp_path / "api.yaml").write_text(texts()["api"], encoding="utf-8")
         result = CliRunner().invoke(app, ["run", str(tmp_path / "api.yaml"), "--dry-run"])
         assert result.exit_code == 2
         assert "missing here: " in result.output
@@ -316,8 +316,8 @@ class TestCommands:
 
     def test_examples_are_listed_and_shown(self) -> None:
         listed = self.run("examples", "list").output
-        assert all(name in listed for name in shipped())
-        assert self.run("examples", "show", "api").stdout == shipped()["api"]
+        assert all(name in listed for name in texts())
+        assert self.run("examples", "show", "api").stdout == texts()["api"]
         assert self.run("examples", "show", "papers").exit_code == 2
 
 

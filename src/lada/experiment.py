@@ -2,9 +2,9 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
-from importlib.resources import as_file, files
 from pathlib import Path
 
+from lada import examples
 from lada.config import RunConfig, make_config
 from lada.config_source import Source, open_config
 from lada.core.errors import InputError
@@ -91,7 +91,7 @@ def demo(
 
     Arguments and exceptions are those of `run`.
     """
-    with as_file(files("lada.examples") / "demo.yaml") as config:
+    with examples.demo() as config:
         return run(config, name=name, runs=runs, overrides=overrides, progress=progress, resume=resume)
 
 

@@ -198,7 +198,9 @@ def test_a_table_over_three_worlds_by_hand(tmp_path):
 def test_the_leaderboard_has_the_differences_by_kind_of_question(tmp_path):
     *_, page = write_pages(worlds_suite(tmp_path), outcomes([2, 3, 4], [1, 1, 1]), tmp_path / "out")
     _, _, table = page.read_text().partition("by kind of question: points")
-    heads, cells = (re.findall(f"<{of}>([^<]*)<", table.partition("</table>")[0]) for of in ("th scope[^>]*", 'td class="n"'))
+    heads, cells = (
+        re.findall(f"<{of}>([^<]*)<", table.partition("</table>")[0]) for of in ("th scope[^>]*", 'td class="n"')
+    )
     assert heads == ["row", "own domains", "other domains", "general skill", "ours"]  # not `plain`, the base
     assert cells == ["+50.0 [-12.1, +112.1]"] * 3  # made outcomes are right on as many of each kind; 4.3027 * 14.434
 

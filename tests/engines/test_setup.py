@@ -121,7 +121,7 @@ def test_a_run_that_cannot_be_submitted_is_refused_before_it_has_a_folder(tmp_pa
 
 
 def test_without_ray_a_simulation_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr("lada.engines.simulation.find_spec", lambda name: None)
+    monkeypatch.setattr("lada.core.extras.find_spec", lambda name: None)
     runs = ["--runs", str(tmp_path / "runs")]
     result = CliRunner().invoke(app, ["run", str(write(tmp_path)), "--engine", "simulation", *runs])
     assert result.exit_code == 2

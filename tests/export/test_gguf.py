@@ -460,5 +460,5 @@ def test_what_could_not_be_written_leaves_no_folder(tmp_path: Path, monkeypatch:
 
 def test_a_missing_package_is_told_with_its_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(InputError, match=r"the package 'gguf' is missing .*pip install 'lada-fed\[gguf\]'"):
+    with pytest.raises(InputError, match=r"export needs the package gguf .*pip install 'lada-fed\[gguf\]'"):
         written(tmp_path, "gpt2")

@@ -43,7 +43,7 @@ def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def with_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr("lada.models.placement.find_spec", lambda name: name == "bitsandbytes" or found(name))
+    monkeypatch.setattr("lada.core.extras.find_spec", lambda name: name == "bitsandbytes" or found(name))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class TestLacking:
 
     def test_bits_without_the_package(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-        monkeypatch.setattr("lada.models.placement.find_spec", lambda name: None)
+        monkeypatch.setattr("lada.core.extras.find_spec", lambda name: None)
         with pytest.raises(
             InputError, match=r"'4bit' needs the package bitsandbytes; .*pip install 'lada-fed\[quantise\]'"
         ):

@@ -71,12 +71,7 @@ def test_what_an_answer_says_plainly(answer: str, gold: str, read: list[str]) ->
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import PackageNotFoundError
-
-    def none(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("lada.verifiers.gym.version", none)
+    monkeypatch.setattr("lada.core.extras.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs the package reasoning-gym; .*pip install 'lada-fed\[gym\]'"):
         load_gym(GymTask.model_validate(SMALL), {"a": ()}, 0)
 

@@ -50,9 +50,7 @@ with. Tokens on trying are those that a filter spends before it chooses; the tok
 HYPOTHESES_SAID = "Claims that were written down before the cells were run, with what the cells say about them."
 CURVES_SAID = "Percent of test questions right after the last round, with 95 % intervals, by the budget of tokens."
 SEARCH_SAID = "Percent of test questions right in the development worlds."
-CELLS_SAID = (
-    "A cell is one row in one scenario, run once. It links to its run’s report if that is on this machine."
-)
+CELLS_SAID = "A cell is one row in one scenario, run once. It links to its run’s report if that is on this machine."
 
 
 def write(

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, PrivateAttr, model_validator
 
+from lada import examples
 from lada.bench.cell import Cell, CellKey, Written
 from lada.bench.hypotheses import Hypothesis
 from lada.bench.layers import GOLD, WORLD, Layer, MaybeTrack, Track, filled, has_worlds, merged, with_budget
@@ -332,10 +333,10 @@ def read_suite(which: str) -> Suite:
 
 @cache
 def _example(name: str) -> dict[str, Any]:
-    file = files("lada.examples") / f"{name}.yaml"
-    if not is_file(str(file)):
+    known = examples.texts()
+    if name not in known:
         raise InputError(f"suite.base: there is no example {name!r}; `lada examples list` names them")
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+    return yaml.safe_load(known[name])
 
 
 def _known(key: str, name: str, names: Mapping[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """`lada examples`: configurations to start from."""
 
 import sys
-from importlib.resources import files
 from typing import Annotated
 
 import typer
@@ -10,21 +9,16 @@ from rich.table import Column, Table
 from lada.cli.explained import explained
 from lada.core.console import console
 from lada.core.errors import InputError, nearest
+from lada.examples import texts
 
 app = typer.Typer(no_args_is_help=True, help="Configurations to start from.")
-
-
-def shipped() -> dict[str, str]:
-    """Return the text of each shipped configuration by name, sorted."""
-    found = (file for file in files("lada.examples").iterdir() if file.name.endswith(".yaml"))
-    return {file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8") for file in sorted(found, key=str)}
 
 
 @app.command("list")
 def list_() -> None:
     """List the examples, each with a description."""
     table = Table(Column("name", no_wrap=True), "what it is")
-    for name, text in shipped().items():
+    for name, text in texts().items():
         table.add_row(name, text.partition("\n")[0].removeprefix("# "))
     console.print(table)
 
@@ -33,7 +27,7 @@ def list_() -> None:
 def show(name: Annotated[str, typer.Argument(help="A name from `lada examples list`.")]) -> None:
     """Print an example, to copy into a file of your own."""
     with explained():
-        known = shipped()
+        known = texts()
         if name not in known:
             raise InputError(
                 f"examples: unknown name {name!r}; expected one of {', '.join(known)}{nearest(name, known)}"

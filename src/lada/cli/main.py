@@ -3,13 +3,13 @@
 import json
 import os
 import sys
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
 import click
 import typer
 
+from lada import examples as shipped
 from lada.cli import examples, federation, zoo
 from lada.cli.bench import bench
 from lada.cli.chat import chat
@@ -120,7 +120,7 @@ def show_tasks(
     """Show a task's samples: sizes, domains and a few examples of each group."""
     from lada.config_source import read_config
 
-    with explained(), as_file(files("lada.examples") / "demo.yaml") as example:
+    with explained(), shipped.demo() as example:
         resolved = read_config(config or example, tuple(set_))  # first: report a typo before the slow import of torch
         from lada.cli.tables import task_tables
         from lada.federation.parties import read_task

@@ -1,13 +1,13 @@
 """`lada demo` and `lada run`: run an experiment or, with --dry-run, print its plan."""
 
 import sys
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from lada import examples
 from lada.cli.explained import explained
 from lada.cli.plugins import Plugins, add
 from lada.core.console import console, errors
@@ -42,7 +42,7 @@ def demo(
     plugin: Plugins = [],  # noqa: B006
 ) -> None:
     """Run LaDa end to end on the built-in corpus with the shipped tiny models. It takes a few minutes on a laptop."""
-    with as_file(files("lada.examples") / "demo.yaml") as config:
+    with examples.demo() as config:
         run(config, set_, name, runs, resume, engine, None, allow_missing, dry_run, as_json, plugin)
 
 

@@ -1,11 +1,8 @@
 """A run in Flower's simulation: its own SuperLink while the run lasts, and one Ray actor per worker."""
 
-from importlib.util import find_spec
-
 from lada.config import RunConfig
 from lada.core.cores import cores
-from lada.core.distribution import install_command
-from lada.core.errors import InputError
+from lada.core.extras import look_for
 from lada.core.results import Results
 from lada.engines.family import Family, flower, free_port, wait_for_port
 from lada.engines.flower import write_commands
@@ -24,10 +21,7 @@ insecure = true
 
 def check_simulation() -> None:
     """Raise InputError if Ray is missing."""
-    if find_spec("ray") is None:
-        raise InputError(
-            f"engine: 'simulation' needs the package ray; install it with: {install_command('simulation')}"
-        )
+    look_for("ray", "engine: 'simulation'", "simulation")
 
 
 def simulate(config: RunConfig, place: Place, emit: Emit) -> Results:

@@ -1,6 +1,5 @@
 """The contract of export targets: what they receive, and what they provide."""
 
-import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,8 +9,7 @@ from typing import Any
 
 import torch
 
-from lada.core.distribution import install_command
-from lada.core.errors import InputError
+from lada.core import extras
 from lada.export.check import Check, Tell, Trial
 from lada.models.encoding import Encoder
 
@@ -74,13 +72,8 @@ def any_kind(config: Any) -> None:
 
 
 def require(package: str, extra: str) -> Any:
-    """Import an optional package. Raises InputError with the install command if it is missing."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise InputError(
-            f"export: the package {package!r} is missing ({error}); install it with {install_command(extra)}"
-        ) from error
+    """Import an optional package. Raises InputError with the install command if that fails."""
+    return extras.require(package, "export", extra)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lada.core.distribution import install_command
 from lada.core.errors import InputError
+from lada.core.extras import look_for
 from lada.core.plural import counted
 from lada.models.options import Generation, ModelOptions
 
@@ -106,11 +106,8 @@ def check_placement(options: ModelOptions) -> None:
             "model.attention: 'flash_attention_2' needs the package flash-attn; install it with: pip install "
             "flash-attn --no-build-isolation, or choose sdpa"
         )
-    if options.quantise and not find_spec("bitsandbytes"):
-        raise InputError(
-            f"model.quantise: {options.quantise!r} needs the package bitsandbytes; install it with: "
-            + install_command("quantise")
-        )
+    if options.quantise:
+        look_for("bitsandbytes", f"model.quantise: {options.quantise!r}", "quantise")
     if options.quantise and device != "cuda":
         raise InputError(
             f"model.quantise: {options.quantise!r} needs a CUDA device; leave it out, with dtype: bfloat16 for half "

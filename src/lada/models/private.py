@@ -14,15 +14,14 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import Field, model_validator
 
 from lada.core.bounds import Positive
-from lada.core.distribution import install_command
 from lada.core.errors import InputError
+from lada.core.extras import require
 from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.models.training import Optimisation, learning_rate_at
@@ -114,14 +113,9 @@ def _event(accounting: Any, each: Release) -> Any:
 
 
 def _accounting() -> Any:
-    try:
-        import_module("dp_accounting.rdp")
-        return import_module("dp_accounting")
-    except ImportError:
-        raise InputError(
-            "dp: privacy accounting needs the package dp-accounting, which is not installed; install it with: "
-            + install_command("dp")
-        ) from None
+    who = "dp: privacy accounting"
+    require("dp-accounting", who, "dp", module="dp_accounting.rdp")
+    return require("dp-accounting", who, "dp")
 
 
 def poisson_batches(lessons: int, rate: float, steps: int, rng: np.random.Generator) -> Iterator[list[int]]:

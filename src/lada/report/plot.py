@@ -23,7 +23,7 @@ def plot(view: View, measure: str, axes: Any) -> Any:
     drawn = lines(view, measure)
     if not drawn:
         raise InputError(f"plot: no party of this run has {measure!r}; its task has no such questions")
-    pyplot = require("matplotlib.pyplot", "a plot", "notebook")
+    pyplot = require("matplotlib", "a plot", "notebook", module="matplotlib.pyplot")
     axes = axes or pyplot.subplots()[1]
     for series in drawn:
         rounds, values = [point.x for point in series.points], [point.value for point in series.points]

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lada.core.distribution import install_command
 from lada.core.errors import InputError, nearest
+from lada.core.extras import require
 from lada.core.hub import ask_hub, reason
 from lada.core.paths import exists
 from lada.core.plural import counted, plural
@@ -130,12 +130,7 @@ def _undecoded(dataset: Any) -> Any:
 
 def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
     """Return the data set of each split; a single one is for training."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise InputError(
-            f"task.kind: 'corpus' needs the package datasets ({error}); install it with: {install_command('hub')}"
-        ) from None
+    datasets = require("datasets", "task.kind: 'corpus'", "hub")
     with hidden_bars(datasets.utils):
         if options.source is None:
             revision = options.revision or corpus.revision

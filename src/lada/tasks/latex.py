@@ -32,10 +32,10 @@ _worker: subprocess.Popen[str] | None = None
 
 def missing() -> str | None:
     """Return why this machine cannot compare LaTeX, with the fix, or None."""
-    from lada.core.distribution import install_command  # here, since this file also runs as a script
+    from lada.core.extras import needed  # here, since this file also runs as a script
 
     if find_spec("math_verify") is None:
-        return f"needs the package math-verify; install it with: {install_command('math')}"
+        return needed("math-verify", "math")
     if not hasattr(signal, "setitimer"):
         return "needs a POSIX system, which can end a comparison that takes too long; use the kind 'text' or 'number'"
     return None

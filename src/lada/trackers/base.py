@@ -42,6 +42,9 @@ class Viewable(Protocol):
 TRACKERS: Registry[Tracker] = Registry("tracker", "lada.trackers", tags=("records",))
 
 
-def require(module: str, extra: str) -> Any:
-    """Import and return the module that a tracker needs. Raises InputError with the install command if that fails."""
-    return extras.require(module, f"trackers: {extra!r}", extra)
+def require(tracker: str, module: str = "") -> Any:
+    """Import and return what a tracker needs; package and extra have its name.
+
+    Raises InputError with the install command if that fails.
+    """
+    return extras.require(tracker, f"trackers: {tracker!r}", tracker, module=module)

@@ -49,7 +49,7 @@ class Mlflow:
 
     def __init__(self, options: MlflowOptions) -> None:
         self.options = options
-        self._mlflow = require("mlflow", "mlflow")
+        self._mlflow = require("mlflow")
 
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
         """See Tracker.start. Unlike mlflow's own `start_run`, the client adds no tags about user, machine or code."""

@@ -25,7 +25,7 @@ class Tensorboard:
 
     def __init__(self, options: TensorboardOptions) -> None:
         self.options = options
-        self._module = require("torch.utils.tensorboard", "tensorboard")
+        self._module = require("tensorboard", "torch.utils.tensorboard")
 
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
         """See Tracker.start. Event files of an earlier writer are hidden: a replay replaces them."""

@@ -24,7 +24,7 @@ class Trackio:
 
     def __init__(self, options: TrackioOptions) -> None:
         self.options = options
-        self._trackio = require("trackio", "trackio")
+        self._trackio = require("trackio")
 
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
         """See Tracker.start."""

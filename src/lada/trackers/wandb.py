@@ -30,7 +30,7 @@ class Wandb:
 
     def __init__(self, options: WandbOptions) -> None:
         self.options = options
-        self._wandb = require("wandb", "wandb")
+        self._wandb = require("wandb")
         if options.mode == "online" and not self._wandb.login(prompt=False, verify=False):
             raise InputError(
                 "trackers.wandb: there is no API key; set WANDB_API_KEY, call `wandb login`, or choose mode: offline"

@@ -3,12 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lada.core.distribution import install_command
-from lada.core.errors import InputError
+from lada.core.extras import look_for
 from lada.core.terms import Sample
 from lada.core.thinking import conclusion
 from lada.verifiers.base import Asked, Failure
@@ -31,12 +30,8 @@ class GymVerifier:
 
         Raises InputError if the package is missing or cannot be imported.
         """
-        try:
-            self.fingerprint = f"reasoning-gym {version('reasoning-gym')}"
-        except PackageNotFoundError:
-            raise InputError(
-                f"task.kind: 'reasoning_gym' needs the package reasoning-gym; install it with: {install_command('gym')}"
-            ) from None
+        look_for("reasoning-gym", "task.kind: 'reasoning_gym'", "gym")
+        self.fingerprint = f"reasoning-gym {version('reasoning-gym')}"
         self.threshold, self._seconds, self._readings = threshold, seconds, readings
         self._worker = WorkerProcess(FUNCTIONS, MEMORY)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, get_args
 
-from lada.core.distribution import install_command
 from lada.core.errors import InputError
+from lada.core.extras import require
 from lada.watching.watch import PartySnapshot, Snapshot, State
 
 if TYPE_CHECKING:
@@ -77,22 +77,17 @@ def served(look: Callable[[], Snapshot], host: str, port: int) -> Iterator[int]:
     """
     import threading
 
-    try:
-        from prometheus_client import CollectorRegistry, start_http_server
-    except ImportError:
-        raise InputError(
-            f"--metrics: it needs the package prometheus-client; install it with: {install_command('metrics')}"
-        ) from None
+    prometheus = require("prometheus-client", "--metrics", "metrics")
     lock = threading.Lock()
 
     def one_at_a_time() -> Snapshot:
         with lock:
             return look()
 
-    registry = CollectorRegistry()
+    registry = prometheus.CollectorRegistry()
     registry.register(Figures(one_at_a_time))
     try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
+        server, thread = prometheus.start_http_server(port, addr=host, registry=registry)
     except (OSError, OverflowError, ValueError) as error:
         raise InputError(
             f"--metrics: cannot listen at {host!r}, port {port} ({error}); give another port or --host, or end what "
