@@ -49,7 +49,7 @@ def drive(gate: Gate, world: World, key: Key, data: bytes, folder: Path) -> str:
         else:
             both.host.serve(party, exchange, round)
     except LadaError as error:
-        if "nobody can tell" in str(error):  # of two adapters of two shapes, before there was an average
+        if "it is unclear which" in str(error):  # of two adapters of two shapes, before there was an average
             return "ended"
         raise Wrong(f"a reply that was {exchange.outcome} ends the run: {error}") from error
     _expect(exchange.outcome in ("accepted", "dropped"), f"the reply was {exchange.outcome}")

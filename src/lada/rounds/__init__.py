@@ -1,1 +1,1 @@
-"""What rounds are made of: what a party does, sends, receives and checks."""
+"""The parts of rounds: what a party does, sends, receives and checks."""

@@ -25,7 +25,7 @@ def aggregate_in_range(
             with np.errstate(over="ignore", invalid="ignore"):
                 after, found = aggregator.aggregate(state, left)
                 common = _single(found.weights)
-                # Mostly all go on with the same, which is then made and sent once.
+                # Usually all continue with the same weights, which are then computed and sent once.
                 of = {
                     client: common if weights is found.weights else _single(weights)
                     for client, weights in found.by_client.items()

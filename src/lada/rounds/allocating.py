@@ -133,7 +133,7 @@ def judge(party: Party, round: int, teacher: Knowledge, own: Knowledge) -> dict[
         with party.phase(round, "judge") as progress:
             pairs = [(sample.question, theirs[sample.id].text) for sample in other]
             for sample, likelihood in zip(other, party.learner.judge(pairs, progress=progress), strict=True):
-                judged[sample.id] = rounded(likelihood)  # as it is told, or equal ones would differ
+                judged[sample.id] = rounded(likelihood)  # as others receive it, or equal ones would differ
     return judged
 
 
@@ -150,7 +150,7 @@ def _score_texts(
 ) -> Iterator[TokenScores | None]:
     """Yield the student's scores of each token of texts; see Candidates.score."""
     pairs = [(samples[place].question, text) for place, text in texts]
-    # In as many goes as a look at all paths takes: that is what a report has room for.
+    # In as many calls as a look at all paths takes: a report has room for that many.
     yield from _score(party, round, pairs, 1, LOOKED_AT * -(-len(texts) // max(len(samples), 1)))
 
 
@@ -165,7 +165,7 @@ def _score(
 
 
 def _read(party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[Path]) -> np.ndarray:
-    """Return what surprises the student in a teacher's paths; see Candidates.read."""
+    """Return the student's vectors of surprise for a teacher's paths; see Candidates.read."""
     pairs = [(sample.question, path.text) for sample, path in zip(samples, theirs, strict=True)]
     with party.phase(round, "read") as progress:
         return party.learner.read(pairs, progress=progress)

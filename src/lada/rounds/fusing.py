@@ -1,5 +1,5 @@
-"""One offer for each public sample where several teachers have one, teacher by teacher: of a fuser that compares pairs
-the best so far is all that is held, so that memory follows the samples and not the teachers."""
+"""Selects one offer for each public sample if several teachers have one, teacher by teacher. For a fuser that compares
+pairs, only the best offer so far is held, so memory grows with the samples, not with the teachers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class Fusion:
         with of_method(FUSERS.kind, name):
             self.state, writer = self._fuser.fuse(self.state, self._student, offers, self._own.get(sample))
             if writer is not None and writer not in offers:
-                raise InputError(f"fuser {name!r}: it took a path of a party that offers none; fix the method")
+                raise InputError(f"fuser {name!r}: it chose a path of a party that offers none; fix the method")
         return {} if writer is None else {writer: held[writer]}
 
     def won(self) -> Mapping[str, Won]:

@@ -104,7 +104,7 @@ def _probed(
 ) -> dict[str, float]:
     """Return how much a few steps on each client's lessons lower the loss; the party does not change."""
     options = party.studies.distil.model_copy(update={"steps": steps, "dp": None})
-    seed = seed_of(party.seed, round, "trust", party.name)  # one for all, so that their luck is the same
+    seed = seed_of(party.seed, round, "trust", party.name)  # one seed for all, so that their luck is the same
     before, gains = _loss(party, held, progress), {}
     party.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=party.folder) as folder:  # a model may be too large for the system's own place

@@ -1,8 +1,8 @@
-"""What a party lets others know of the public samples, as messages: paths or likelihoods, soft targets, vocabulary.
+"""A party's knowledge of the public samples as messages: paths or likelihoods, soft targets, vocabulary.
 
-`paths`: each party writes a path of its own per question; the path travels with its writer's likelihood. `labels`:
-everybody has the gold texts, as in FedMKT's paper, so that only the likelihood of each travels. With either, an
-objective may ask for soft targets: the likeliest tokens at each position of the same text.
+`paths`: each party writes its own path for each question; the path is sent with its writer's likelihood. `labels`: all
+parties have the gold texts, as in FedMKT's paper, so only the likelihood of each is sent. With either, an objective may
+ask for soft targets: the likeliest tokens at each position of the same text.
 """
 
 from bisect import bisect_right
@@ -34,13 +34,13 @@ from lada.rounds.wire import part, reading, write
 from lada.rounds.withholding import keep_back_scores, may_tell
 
 ROOM, HEADER = 48, 4096
-"""Bytes that a row of a table takes at most beside its texts, and what its header and batches take beside the rows."""
+"""The most bytes of a table's row besides its texts, and the bytes of its header and batches besides the rows."""
 PATHS, LIKELIHOODS, SOFT, VOCABULARY = paths.KIND, likelihoods.KIND, soft_targets.KIND, vocabulary.KIND
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a party received from another: its knowledge, and for soft targets its token scores and vocabulary."""
+    """Knowledge that a party received from another and, for soft targets, token scores and vocabulary."""
 
     knowledge: Knowledge
     scores: Mapping[str, TokenScores] = field(default_factory=dict)
@@ -50,8 +50,8 @@ class Offer:
 def write_knowledge(party: Party, round: int, purpose: str, kind: KnowledgeKind, *, tries: int = 1) -> Knowledge:
     """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`.
 
-    As long as its weights are the same, it does so once: later rounds have the paths of the first time, unless it had
-    no answer to some.
+    While its weights stay the same, it does so only once: later rounds reuse the paths, unless it did not answer some
+    questions.
     """
     public = party.task.public
 
@@ -72,17 +72,18 @@ def write_knowledge(party: Party, round: int, purpose: str, kind: KnowledgeKind,
 
 
 def send_knowledge(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Payload:
-    """Return what a client sends its one student, the server; see `send_each`."""
+    """Return the message parts from a client to its only student, the server; see `send_each`."""
     (payload,) = send_each(party, knowledge, kind, list(party.signals)[:1] or [""]).values()
     return payload
 
 
 def send_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students: Iterable[str]) -> dict[str, Payload]:
-    """Return a party's knowledge as message parts by student, with soft targets for those whose objective wants some.
+    """Return a party's knowledge as message parts by student, with soft targets for students whose objective needs
+    them.
 
-    The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted. What
-    the party keeps back of its texts and losses is kept back here; a changed text gets no soft targets, since these
-    spell out the likeliest tokens of it.
+    The vocabulary is sent along in the first round. A sample whose scores are not finite is omitted and counted. The
+    party's policies and withholding apply here. A changed text gets no soft targets, since these spell out its
+    likeliest tokens.
     """
     knowledge, changed = release(party, knowledge, kind)
     knowledge = _fitting(party, knowledge, kind)
@@ -106,7 +107,7 @@ def send_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students:
 
 
 def _fitting(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Knowledge:
-    """Return the first paths of which a table lies within the party's limit; the others are left out and counted."""
+    """Return the first paths whose table stays within the party's limit; the others are omitted and counted."""
     sizes = [ROOM + len(path.sample_id.encode()) for path in knowledge.paths]
     if kind == "paths":
         texts = ((path.text, path.answer or "") for path in knowledge.paths)
@@ -125,9 +126,9 @@ def _fitting(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Knowled
 
 
 def score(party: Party, knowledge: Knowledge, k: int) -> dict[str, TokenScores]:
-    """Return what a party makes of the texts of its knowledge token by token, `k` tokens per position at most.
+    """Return a party's token scores of the texts in its knowledge, with at most `k` tokens per position.
 
-    Texts that it cannot trace or whose scores are not finite are left out and counted.
+    Texts that it cannot trace, or whose scores are not finite, are omitted and counted.
     """
     size = len(party.learner.vocabulary().tokens)
     questions = {sample.id: sample.question for sample in party.task.public}
@@ -140,7 +141,8 @@ def score(party: Party, knowledge: Knowledge, k: int) -> dict[str, TokenScores]:
 
 
 def send_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> Payload:
-    """Return scores over the party's own vocabulary as message parts; the vocabulary goes along in the first round."""
+    """Return scores over the party's own vocabulary as message parts; the vocabulary is sent along in the first
+    round."""
     own, payload = party.learner.vocabulary(), {}
     if scores:
         payload[SOFT] = write(party, SOFT, Scores(party.name, round, len(own.tokens), scores))
@@ -156,7 +158,8 @@ def send_scores_each(
     asked: Mapping[str, SignalSpec | None],
     payload: Payload,
 ) -> dict[str, Payload]:
-    """Return a payload by student, with scores as far as each `asked` for them; who asks for as much gets the same."""
+    """Return a payload by student, with as many scores as each `asked` for; students that ask for the same get the
+    same."""
     most = max((len(each.top.ids[0]) for each in scores.values() if len(each.top.ids)), default=0)
     by_k: dict[int, Payload] = {}
     for k in {signal.k for signal in asked.values() if signal is not None}:
@@ -166,7 +169,7 @@ def send_scores_each(
 
 
 def fewest(scores: TokenScores, k: int) -> TokenScores:
-    """Return scores with the `k` likeliest tokens of each position, the text's own always among them."""
+    """Return scores with the `k` likeliest tokens of each position, always including the text's own."""
     ids, log_probs = scores.top.ids, scores.top.log_probs
     own = ids == scores.tokens[:, None]
     order = np.lexsort((ids, np.where(own, -np.inf, -log_probs)), axis=1)[:, :k]
@@ -176,13 +179,13 @@ def fewest(scores: TokenScores, k: int) -> TokenScores:
 
 
 def kinds_of(kind: KnowledgeKind, objective: Objective) -> MessageSchema:
-    """Return the kinds of messages that `send_knowledge` writes."""
+    """Return the kinds of message parts that `send_knowledge` may write."""
     soft = frozenset() if objective.needs.signal is None else frozenset({SOFT, VOCABULARY})
     return MessageSchema(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 
 def kinds_sent(kind: KnowledgeKind, round: int, *, soft: bool) -> tuple[str, ...]:
-    """Return the kinds of message parts that `send_knowledge` gives in a round."""
+    """Return the kinds of message parts that `send_knowledge` writes in a round."""
     kinds = (PATHS if kind == "paths" else LIKELIHOODS,)
     if not soft:
         return kinds
@@ -190,14 +193,15 @@ def kinds_sent(kind: KnowledgeKind, round: int, *, soft: bool) -> tuple[str, ...
 
 
 def keep_own_knowledge(party: Party, payload: Payload) -> None:
-    """Keep what a party knows, but for soft targets, until a later phase (`own_knowledge`) needs it."""
+    """Keep a party's knowledge, without soft targets, until a later phase (`own_knowledge`) needs it."""
     for each in (PATHS, LIKELIHOODS):
         if each in payload:
             party.memory[each] = payload[each]
 
 
 def own_knowledge(party: Party, round: int, kind: KnowledgeKind) -> Knowledge:
-    """Return what a party knows in this round and kept. Raises FederationError for what it kept of another."""
+    """Return the knowledge that a party kept in this round. Raises FederationError if it belongs to another party or
+    round."""
     if kind == "paths":
         kept = paths.decode(party.memory.pop(PATHS), known_ids=None, limit=None)
     else:
@@ -211,11 +215,10 @@ def own_knowledge(party: Party, round: int, kind: KnowledgeKind) -> Knowledge:
 
 
 def receive_knowledge(party: Party, payload: Payload, teacher: str | None, round: int, kind: KnowledgeKind) -> Offer:
-    """Return what `teacher` (None: whoever it is) sent in this round.
+    """Return what `teacher` (None: any sender) sent in this round.
 
-    What a check has made of the payload is taken from it and forgotten there. Raises CodecError for parts that hold
-    nothing of the kind, FederationError for somebody else's knowledge or another round's. Samples of which it says
-    nothing are left out and counted.
+    The result of an earlier check of the payload is reused and then dropped. Raises CodecError for invalid parts,
+    FederationError for knowledge of another party or round. Samples that it does not cover are omitted and counted.
     """
     try:
         return _offer(party, payload, teacher, round, kind)
@@ -245,7 +248,7 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
     if VOCABULARY in payload:
         party.memory[vocabulary.key_of(knowledge.party)] = payload[VOCABULARY]
     words = vocabulary.vocabulary_of(read, knowledge.party)
-    if words is None:  # the message that had it was refused or late
+    if words is None:  # the message with it was refused or late
         party.note(
             notices=(
                 f"round {round}: soft targets of {knowledge.party} are left out, since {party.name} never received "
@@ -264,18 +267,18 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
 
 
 def read_knowledge(party: Party, payload: Payload, kind: KnowledgeKind) -> Knowledge:
-    """Return what was sent about public samples, verified, for one who looks at it before the round reads it."""
+    """Return the verified knowledge in a payload, for callers that need it before the round reads it."""
     return part(party, payload, PATHS if kind == "paths" else LIKELIHOODS).knowledge
 
 
 def sound_scores(
     party: Party, texts: Knowledge, scores: Mapping[str, TokenScores | None], size: int
 ) -> dict[str, TokenScores]:
-    """Return the scores of `texts` that can be learnt from, over `size` tokens.
+    """Return the usable scores of `texts`, over `size` tokens.
 
     The others are counted in a notice, the first with its fault.
     """
-    ends = {path.sample_id: len(path.text.encode()) + 1 for path in texts.paths}  # end-of-sequence has one byte more
+    ends = {path.sample_id: len(path.text.encode()) + 1 for path in texts.paths}  # end-of-sequence has one more byte
     sound: dict[str, TokenScores] = {}
     faults: list[str] = []
     for sample_id in scores:
@@ -300,7 +303,7 @@ def sound_scores(
 
 
 def encode(knowledge: Knowledge, kind: KnowledgeKind) -> Payload:
-    """Return knowledge as message parts, as it is."""
+    """Return knowledge as message parts, unchanged."""
     if kind == "paths":
         return {PATHS: paths.encode(knowledge)}
     return {LIKELIHOODS: likelihoods.encode(likelihoods.judgement(knowledge))}

@@ -125,7 +125,7 @@ def knowing(
     def run(turn: Turn) -> None:
         turn[MINE] = write_knowledge(turn.party, turn.round, phase, kind, tries=tries)
         if side == "client":
-            keep_own_knowledge(turn.party, encode(turn[MINE], kind))  # as it is, whatever is taken out of what it sends
+            keep_own_knowledge(turn.party, encode(turn[MINE], kind))  # before any removal
 
     verb = None if known else Verb.ANSWER if kind == "paths" else Verb.JUDGE
     sends = kinds_sent(kind, round, soft=False) if tells and objective.needs.signal is None else ()
@@ -142,7 +142,7 @@ def sending(side: Side, kind: KnowledgeKind, round: int, objective: Objective) -
             turn[SENT] = send_each(turn.party, turn[MINE], kind, list(turn.replies))
 
     kinds = kinds_of(kind, objective)
-    if objective.needs.signal is None:  # what it sends is told with what it knows
+    if objective.needs.signal is None:  # sending is reported together with knowing
         return Step(side, kinds=kinds, run=run)
     sends = kinds_sent(kind, round, soft=True)
     return Step(side, "score", Verb.LOG_PROBS, "public", sends=sends, kinds=kinds, run=run)

@@ -36,7 +36,7 @@ COLUMNS = {
 
 def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> None:
     """Write one row per candidate of one direction and round into the party's folder."""
-    import pyarrow as pa  # here, since hosts are looked up by commands that write no rows
+    import pyarrow as pa  # here, since commands that write no rows import hosts
     import pyarrow.parquet as pq
 
     count, by_id = len(candidates.samples), {choice.sample_id: choice for choice in allocation.choices}
@@ -57,7 +57,7 @@ def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> N
     }
     table = pa.BufferOutputStream()
     pq.write_table(pa.table(columns, pa.schema(COLUMNS)), table)
-    # A folder for each teacher: what vouches for its files is written anew with each of them.
+    # A folder for each teacher: its checksum file is rewritten with each new file.
     file = party.folder / FOLDER / candidates.teacher / f"{candidates.round}.parquet"
     seal(file, table.getvalue().to_pybytes())
 

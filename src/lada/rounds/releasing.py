@@ -1,5 +1,5 @@
-"""A party's knowledge goes through its policies before it leaves; between those for texts and the others distinctive
-passages are held back."""
+"""Passes a party's knowledge through its policies before it leaves. Distinctive passages are withheld after the
+policies for texts and before the others."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -1,5 +1,5 @@
-"""What the server makes of its clients' replies, client by client: content that cannot be used costs its sender the
-round, and nobody the run."""
+"""Uses the clients' replies one by one at the server. Unusable content costs its sender the round, but does not end the
+run."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ def each(turn: Turn, received: Mapping[str, S], use: Callable[[str, S], T]) -> d
     for client in sorted(received):
         try:
             made[client] = use(client, received[client])
-        except Exception as error:  # a check cannot foresee everything that a library makes of hostile content
+        except Exception as error:  # a check cannot foresee how every library reacts to hostile content
             LOG.warning("round %s, phase %s: the reply of %s cannot be used", round, phase, client, exc_info=True)
-            # Texts of others' errors may repeat what was sent.
+            # The texts of other errors may repeat what was sent.
             faults[client] = str(error) if isinstance(error, LadaError) else f"using it failed: {type(error).__name__}"
     if faults:
         notices = tuple(f"round {round}: {client} is left out, {why}" for client, why in faults.items())

@@ -67,7 +67,7 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
     """
     for client in sorted(replies):
         report = timed(reading(party, replies[client]))
-        # A client forgets between messages what it has said, as when the same batch does not fit again.
+        # A client does not remember earlier notices, for example if the same batch does not fit again.
         notices = tuple(notice for notice in report.notices if not party.noted.has("notices", notice))
         rows: dict[str, tuple[Any, ...]] = {name: getattr(report, name) for name in PartyReport.model_fields}
         new = {name: tuple(row for row in rows[name] if not party.noted.has(name, row)) for name in ONCE}

@@ -1,4 +1,4 @@
-"""After a trial study, a party goes back to its earlier weights."""
+"""Restores a party's earlier weights after a trial study."""
 
 import shutil
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from lada.rounds.steps import MODEL
 
 
 def restorer(party: Party, folder: FilePath) -> Callable[[], None]:
-    """Return what gives a learner the weights back that it has now: from memory, else from below `folder`.
+    """Return a function that restores the learner's current weights: from memory, else from below `folder`.
 
-    What is on the disk goes with the last reference to what is returned.
+    Files on the disk are removed with the last reference to the returned function.
     """
     try:
         weights = {name: weight.copy() for name, weight in party.learner.adapter().items()}

@@ -36,11 +36,11 @@ from lada.rounds.base import MessageSchema, Phase
 
 KEYS, SHARES, MASKED, SURVIVORS, OPENED = named.KEYS, named.SHARES, masked.KIND, named.SURVIVORS, named.OPENED
 LEAST = 3
-"""Clients: of two each could take its own adapter out of the sum."""
+"""The minimum number of clients: each of two could subtract its own adapter from the sum."""
 
 
 def check_enough(clients: int) -> None:
-    """Raise InputError where secure aggregation cannot serve so many clients."""
+    """Raise InputError if secure aggregation does not support that many clients."""
     if not LEAST <= clients <= named.MOST_CLIENTS:
         raise InputError(
             f"host.options.secure_aggregation: {counted(clients, 'client')} in a round; expected {LEAST} to "
@@ -54,4 +54,4 @@ PHASES: Mapping[str, Phase] = {
     "mask": Phase(MessageSchema(frozenset({SHARES})), MessageSchema(frozenset({MASKED}))),
     "unmask": Phase(MessageSchema(frozenset({SURVIVORS})), MessageSchema(frozenset({OPENED}))),
 }
-"""What comes between the clients' study and the average."""
+"""The phases between the clients' study and the average."""

@@ -27,9 +27,10 @@ ADVERTISING = Step("client", kinds=MessageSchema(frozenset({KEYS})), run=_advert
 
 
 def averaging_masked(update_norm: float) -> Round:
-    """Return the steps from the clients' keys to the average, which is sent to those that were there to the last.
+    """Return the steps from the clients' keys to the average, which is sent to the clients that stayed to the end.
 
-    The server asks in these phases by itself (`average_masked`), for from any of them on a round may have no average.
+    The server asks in these phases separately (`average_masked`), since any of them may leave a round without an
+    average.
     """
     phases = [each for name, messages in PHASES.items() for each in _phase(name, messages, update_norm)]
     return (*phases, Step("server", "average", None, "private", sends=(ADAPTER,), run=_average))
@@ -54,7 +55,7 @@ def _average(turn: Turn) -> None:
 
 
 def take_and_start(turn: Turn) -> None:
-    """Let a client go on with the average, if there is one, and remember that it starts from there."""
+    """Let a client continue with the average, if there is one, and remember it as the client's start."""
     take_sent(turn)
     if ADAPTER in turn.received:
         started_from(turn.party, turn.party.learner.adapter())

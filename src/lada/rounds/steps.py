@@ -254,7 +254,7 @@ def study(
         )
         return StudyReport(**json.loads((folder / REPORT).read_bytes()), state=state, losses=losses)
 
-    # Plain fine-tuning on gold lessons is what methods have in common; others' objectives cannot be told apart here.
+    # Methods share plain fine-tuning on gold lessons; other objectives cannot be distinguished here.
     plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if objective.plain else None
     given = [plain, options.model_dump(mode="json"), seed] if plain and not party.hooks and not watch else None
     report = cached_phase(party, round, phase, do, write=write, read=read, given=given)

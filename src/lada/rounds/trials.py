@@ -1,4 +1,4 @@
-"""Trial studies of a teacher's offer: a student studies some paths, is examined, and goes back.
+"""Trial studies of a teacher's offer: a student studies some paths, is tested, and is restored.
 
 Trials use plain fine-tuning, with the replay of the study that follows. Trials at the same depth share their random
 numbers, so that their luck is the same.
@@ -83,7 +83,7 @@ class PartyTrials:
             seed = seed_of(self._seed, begin.studies)
             report = party.learner.study(lessons, sft(), options, seed=seed, progress=self._progress)
             self.tokens += report.tokens
-        # Steps are whole ones, so that a part may be more or less than was asked for.
+        # Steps are whole numbers, so a part may be larger or smaller than requested.
         self._took += options.steps / whole.steps if _in_steps(whole) else share * self._share
         return Weights(restorer(party, self._folder), begin.studies + 1)
 

@@ -125,13 +125,13 @@ def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
     The others' excess over chance is their lower median, so that one hostile client of three, which may know all
     answers, cannot raise the bar. With a single other client, whose honesty is unknown, only chance counts.
     """
-    from scipy.special import bdtr  # here, since who only reads options does not need it
+    from scipy.special import bdtr  # here, since reading options does not need it
 
     against: dict[str, float] = {}
     excesses = sorted(record.excess for record in records.values())
     middle = (len(excesses) - 2) // 2
     for client, its in records.items():
-        # Without the client's own excess, what stands behind it moves up by one place.
+        # Without the client's own excess, all later ones move up by one place.
         usual = excesses[middle + (bisect_left(excesses, its.excess) <= middle)] if len(excesses) > 2 else 0.0
         least = its.chance + max(usual, 0.0) / 2
         if bdtr(its.agreed, its.received, min(least, 1.0)) < ALPHA:

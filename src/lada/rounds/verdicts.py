@@ -12,7 +12,7 @@ from lada.rounds.party import Party
 from lada.verifiers.base import Asked, Failure
 
 Verdict = tuple[str | None, bool | None]
-"""What a text answers, and whether that is right; None where nobody knows."""
+"""A text's answer, and whether it is right; None if unknown."""
 
 
 def verdicts(party: Party, asked: Sequence[tuple[Sample, str]], where: str) -> list[Verdict]:
@@ -32,9 +32,9 @@ def checked(
 ) -> list[Verdict]:
     """Return the verdict on each text that another party sent; count those that a verifier fails on in `failures`.
 
-    It changes nothing and notes nothing. Raises FederationError where all that takes longer than `seconds`, as answers
-    made to keep a comparison busy do; one without a gold answer is compared all the same, for it will be with other
-    parties' answers.
+    It changes nothing and records no notice. Raises FederationError if this takes longer than `seconds`, as with
+    answers made to keep a comparison busy. An answer without a gold answer is checked too, since it will be compared
+    with other parties' answers.
     """
     began, found = time.monotonic(), []
     for verdict in judged(party, asked, failures, compare_all=seconds < inf):
