@@ -28,5 +28,6 @@ def shuffled(
         source[places] = rng.permutation(places)
     cuts = np.cumsum(lengths)[:-1]
     return [
-        SparseLogProbs(*each) for each in zip(np.split(ids[source], cuts), np.split(log_probs[source], cuts), strict=True)
+        SparseLogProbs(*each)
+        for each in zip(np.split(ids[source], cuts), np.split(log_probs[source], cuts), strict=True)
     ]

@@ -29,8 +29,8 @@ class TopK(Options):
     """A position inside a longer token of the teacher has no soft target (`mask`), or its own token as in the paper."""
 
     shuffled: bool = Field(default=False, exclude_if=operator.not_)
-    """A control for benchmarks: each position gets the soft target of a random position with the same token. The student
-    reads the same numbers, but they no longer belong to its question."""
+    """A control for benchmarks: each position gets the soft target of a random position with the same token. The
+    student reads the same numbers, but they no longer belong to its question."""
 
     @model_validator(mode="after")
     def _possible(self) -> TopK:
