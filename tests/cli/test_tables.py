@@ -105,6 +105,13 @@ def test_one_method_is_told_with_all_its_options():
     assert "private: number, ≥ 0, < 1; required Share of private samples" in told
 
 
+def test_formulas_keep_their_lines():
+    lines = CliRunner().invoke(app, ["methods", "pld"]).output.splitlines()
+    assert "    L = Σ_k softmax(t / τ)_π_k · (log Σ_{j ≥ k} exp(s_π_j) - s_π_k)" in lines
+    lines = CliRunner().invoke(app, ["methods", "bd_kd"]).output.splitlines()
+    assert lines[lines.index("    student:  w_f KL(p ‖ q) + w_r KL(q ‖ p)") + 2] == "    teacher:  KL(q ‖ p)"
+
+
 @pytest.mark.parametrize("registry", [point.registry for point in POINTS.values()], ids=lambda registry: registry.kind)
 def test_every_method_is_told(registry: Any):
     for method in registry:

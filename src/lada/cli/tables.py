@@ -67,8 +67,12 @@ def _paper(paper: str) -> str:
 
 
 def _reflowed(text: str) -> str:
-    """Return a docstring with one line per paragraph, so that a terminal wraps it at its own width."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    """Return a docstring with one line per paragraph, so that a terminal wraps it at its own width.
+
+    Indented paragraphs, which hold formulas, keep their lines.
+    """
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(each if each.startswith(" ") else " ".join(each.split()) for each in paragraphs)
 
 
 def _options(schema: Schema) -> Iterator[RenderableType]:

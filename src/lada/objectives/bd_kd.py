@@ -49,7 +49,8 @@ class BdKd(Objective):
 
     With p for the other party, q for this one and entropies H:
 
-        student:  w_f KL(p ‖ q) + w_r KL(q ‖ p)    w_f = δ if H(p) > H(q), else 1;  w_r = δ if H(q) > H(p), else 1
+        student:  w_f KL(p ‖ q) + w_r KL(q ‖ p)
+                  w_f = δ if H(p) > H(q), else 1;  w_r = δ if H(q) > H(p), else 1
         teacher:  KL(q ‖ p)
 
     An unsure student has to drop what the teacher leaves out, and an overconfident one has to cover what it allows. We

@@ -54,7 +54,8 @@ class Sinkd(Objective):
 
     Row i of P is the student's distribution at position i, row j of Q the teacher's at j:
 
-        C_ij = ‖P_i - Q_j‖₁        K = exp(-C / ε), its rows and columns scaled to sums of 1 in turn: Π
+        C_ij = ‖P_i - Q_j‖₁
+        Π = exp(-C / ε), its rows and columns scaled in turn to sums of 1
         L = Σ_ij Π_ij C_ij
 
     We follow the authors' code (2018cx/SinKD, `loss.py`), which ends with the columns, but scale logarithms. We take
