@@ -43,7 +43,14 @@ class BdKdOptions(TopK, Blended):
         return self
 
 
-@OBJECTIVES.register("bd_kd", options=BdKdOptions, paper="arXiv 2212.12965", status="our reading", needs=asks)
+@OBJECTIVES.register(
+    "bd_kd",
+    options=BdKdOptions,
+    paper="arXiv 2212.12965",
+    status="our reading",
+    needs=asks,
+    tags=("labels", "feature", "supervised", "divergence"),
+)
 class BdKd(Objective):
     """Forward and reverse KL to the other party, weighted at each position by the two entropies.
 

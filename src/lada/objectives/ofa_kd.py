@@ -56,7 +56,14 @@ def needs(options: OfaKdOptions) -> Needs:
     return asks(options, gold=True, exits=options.depths, read_out=bool(options.depths))
 
 
-@OBJECTIVES.register("ofa_kd", options=OfaKdOptions, paper="arXiv 2310.19444", status="our reading", needs=needs)
+@OBJECTIVES.register(
+    "ofa_kd",
+    options=OfaKdOptions,
+    paper="arXiv 2310.19444",
+    status="our reading",
+    needs=needs,
+    tags=("labels", "feature", "supervised", "divergence"),
+)
 class OfaKd(Objective):
     """Cross-entropy to the teacher with the true token enhanced, for the student and for exits at its depths.
 

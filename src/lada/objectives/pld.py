@@ -31,7 +31,14 @@ def needs(options: PldOptions) -> Needs:
     return asks(options, gold=True)
 
 
-@OBJECTIVES.register("pld", options=PldOptions, paper="arXiv 2506.12542", status="our reading", needs=needs)
+@OBJECTIVES.register(
+    "pld",
+    options=PldOptions,
+    paper="arXiv 2506.12542",
+    status="our reading",
+    needs=needs,
+    tags=("labels", "feature", "supervised", "ranking"),
+)
 class Pld(Objective):
     """Likelihood of the teacher's ranking, with the true token first, under the Plackett-Luce model.
 

@@ -48,6 +48,7 @@ def needs(options: SinkdOptions) -> Needs:
     status="our reading",
     needs=needs,
     by_order="a batch with more than `positions` positions is divided by their order",
+    tags=("labels", "feature", "supervised", "divergence"),
 )
 class Sinkd(Objective):
     """Entropic transport from the student's distributions to the teacher's, over all positions of a batch.

@@ -50,7 +50,14 @@ def needs(options: TaidOptions) -> Needs:
     return asks(options, observes=True)
 
 
-@OBJECTIVES.register("taid", options=TaidOptions, paper="arXiv 2501.16937", status="our reading", needs=needs)
+@OBJECTIVES.register(
+    "taid",
+    options=TaidOptions,
+    paper="arXiv 2501.16937",
+    status="our reading",
+    needs=needs,
+    tags=("labels", "feature", "supervised", "divergence"),
+)
 class Taid(Objective):
     """Cross-entropy to a blend of student and teacher that moves to the teacher over the run.
 
