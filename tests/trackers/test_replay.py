@@ -78,7 +78,7 @@ def test_what_is_no_run_is_refused(run: Path, file: str, content: str | None, ex
 
 
 def test_a_tracker_that_fails_here_is_an_error(run: Path):
-    with pytest.raises(LadaError, match=r"tracker one failed \(\w+\); see .*trackers\.log"):
+    with pytest.raises(LadaError, match="tracker one failed"):
         replay(run, "one", Recorder("log"))
 
 

@@ -19,12 +19,12 @@ FIX = "name the folder of a run"
 def replay(folder: Path, name: str, tracker: Tracker) -> None:
     """Feed the events of the run in `folder` to `tracker`, which is called `name`.
 
-    Raises InputError where the folder holds no run or a line is no event; LadaError where the tracker fails, and the
-    system's OSError where it cannot write a file.
+    Raises InputError where the folder holds no run or a line is no event, LadaError where the tracker fails.
     """
     folder = folder.resolve()
     config = _config(folder)
-    feed = Feed({name: tracker}, folder, lambda _: None)
+    faults: list[str] = []
+    feed = Feed({name: tracker}, folder, faults.append)
     feed.start(config)
     status: Status = "stopped"  # of a run that was killed, nobody wrote the end
     for number, event in read_events(folder):
@@ -39,10 +39,10 @@ def replay(folder: Path, name: str, tracker: Tracker) -> None:
                 f"{folder}: events.jsonl, line {number} is no event that this version knows ({error!r}); {FIX}"
             ) from None
     feed.finish(status)
-    if (error := feed.errors.get(name)) is not None:
-        if isinstance(error, OSError) and error.filename:
-            raise error
-        raise LadaError(f"tracker {name} failed ({type(error).__name__}); see {folder / 'trackers.log'}")
+    if isinstance(error := feed.errors.get(name), OSError) and error.filename:
+        raise error  # the command says which file it is, and what to do
+    if faults:
+        raise LadaError(f"tracker {name} failed; why stands in {folder / 'trackers.log'}")
 
 
 def read_events(folder: Path) -> Iterator[tuple[int, Any]]:
