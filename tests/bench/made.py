@@ -1,6 +1,10 @@
-"""Suites in files, and outcomes that nobody ran."""
+"""Suites in files, outcomes that nobody ran, and the script that makes their tables again."""
 
+import runpy
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 
 import yaml
 
@@ -95,3 +99,14 @@ def of(key: CellKey, verdicts: str, **more) -> Outcome:
     """An outcome of a cell of a suite."""
     keys = {"world": key.world, "track": key.track, "budget": key.budget, "setting": key.setting}
     return made(key.row, key.seed, verdicts, key.scenario, **keys, **more)
+
+
+def recompute(folder: Path) -> tuple[int, str]:
+    """Return with which code `python results/recompute.py FOLDER` ends, and what it prints."""
+    script, said, code = Path(__file__).parents[2] / "results/recompute.py", StringIO(), 0
+    with patch("sys.argv", [str(script), str(folder)]), redirect_stdout(said):
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return code, said.getvalue()

@@ -2,11 +2,9 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
-from made import SUITE, WORK, made, of, right, suite_file
+from made import SUITE, WORK, made, of, recompute, right, suite_file
 
 from lada.bench.cell import CellKey
 from lada.bench.curves import curves
@@ -348,13 +346,8 @@ def test_differences_by_kind_of_question_have_an_interval_over_worlds(tmp_path):
     assert "by kind of question" not in alone
 
 
-def recompute(root, folder) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(root / "results/recompute.py"), str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("worlds", [[1, 2, 3, 4], [1]])
-def test_a_script_without_lada_makes_every_number_of_the_tables_anew(root, tmp_path, worlds):
+def test_a_script_without_lada_makes_every_number_of_the_tables_anew(tmp_path, worlds):
     mixed = {"name": "own", "area": "own", "scenarios": ["a"]}
     suite = worlds_suite(
         tmp_path,
@@ -376,9 +369,9 @@ def test_a_script_without_lada_makes_every_number_of_the_tables_anew(root, tmp_p
     stale = made("ours", 0, "1111", "a", world=1, track="answers", digest="of another configuration")
     lines = [*told, stale]
     (folder / "cells.jsonl").write_text("".join(f"{each.model_dump_json()}\n" for each in lines))
-    done = recompute(root, folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    same, _, numbers = done.stdout.split()[:3]
+    code, said = recompute(folder)
+    assert code == 0, said
+    same, _, numbers = said.split()[:3]
     assert same == numbers
     assert int(same) > 400
     tables = json.loads((folder / "tables.json").read_text())
@@ -387,10 +380,10 @@ def test_a_script_without_lada_makes_every_number_of_the_tables_anew(root, tmp_p
     claimed = next(e for e in tables["estimates"] if e["where"] == "hypothesis wins")
     claimed["adjusted"] = 0.5
     (folder / "tables.json").write_text(json.dumps(tables))
-    done = recompute(root, folder)
-    assert done.returncode == 1
-    assert done.stdout.count(" by the cells, ") == 3, done.stdout
-    assert "hypothesis wins: " in done.stdout
+    code, said = recompute(folder)
+    assert code == 1
+    assert said.count(" by the cells, ") == 3, said
+    assert "hypothesis wins: " in said
 
 
 def test_the_script_is_short_and_knows_nothing_of_lada(root):
@@ -404,8 +397,8 @@ def test_the_script_is_short_and_knows_nothing_of_lada(root):
 
 def test_committed_tables_are_those_of_their_cells(root):
     for tables in root.glob("results/*/tables.json"):
-        done = recompute(root, tables.parent)
-        assert done.returncode == 0, f"{tables}: {done.stdout}{done.stderr}"
+        code, said = recompute(tables.parent)
+        assert code == 0, f"{tables}: {said}"
 
 
 def test_the_suite_of_the_docs_is_one(root, tmp_path):

@@ -121,6 +121,15 @@ def test_a_folder_with_something_in_it_is_left_alone(run: Path, tmp_path: Path) 
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("place", ["file", "file/below/it"])
+def test_a_file_in_the_way_is_told_before_weights_are_read(run: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, output = lada("export", run, "--party", "slm", "--to", "hf", "--output", tmp_path / place)
+    assert code == 2
+    assert f"error: --output: '{tmp_path}/file' is no folder; name another folder\n" in output
+    assert "weights read" not in output
+
+
 def test_export_says_what_it_checked(run: Path, tmp_path: Path) -> None:
     code, output = lada("export", run, "--party", "slm", "--to", "hf", "--output", tmp_path / "new")
     assert code == 0

@@ -1,7 +1,9 @@
 """events.jsonl gives a tracker what it would have got live; what is no run is refused in words."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import Recorder, study, timing, traffic
@@ -78,3 +80,12 @@ def test_what_is_no_run_is_refused(run: Path, file: str, content: str | None, ex
 def test_a_tracker_that_fails_here_is_an_error(run: Path):
     with pytest.raises(LadaError, match="tracker one failed"):
         replay(run, "one", Recorder("log"))
+
+
+def test_a_tracker_that_cannot_write_says_which_file(run: Path):
+    class Full(Recorder):
+        def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
+            (folder / "config.yaml" / name).mkdir(parents=True)
+
+    with pytest.raises(NotADirectoryError, match=r"config\.yaml/"):
+        replay(run, "one", Full())

@@ -1,5 +1,6 @@
 """Exports a party of a run: open, merge, round, write, check and describe in a model card."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import torch
 
 from lada.core.errors import InputError, nearest
 from lada.core.owner import for_owner
-from lada.core.paths import is_folder
+from lada.core.paths import exists, is_folder
 from lada.export.adapter import PEFT
 from lada.export.card import card
 from lada.export.check import TOKENS, Check, Tell, Trial, questions_of, silent, torch_start, write_all
@@ -67,8 +68,7 @@ def export(
     if (config := configuration(options, kept)) is not None:
         target.known(config)
     folder = output or run / "export" / f"{party}-{to}{f'-{dtype}' if dtype in target.quantised else ''}"
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"--output: {str(folder)!r} is not empty; name another folder, or delete it")
+    _check_output(folder)
     tell("weights read", 0, 1)
     trained = open_party(run, party)
     learner = trained.learner(
@@ -85,6 +85,16 @@ def export(
     check = target.check(parcel, trial)
     (folder / "README.md").write_text(card(trained, parcel, to, check, notes), encoding="utf-8")
     return Exported(folder, check, notes)
+
+
+def _check_output(folder: Path) -> None:
+    """Raise InputError where nothing can be written, which is worth knowing before weights are read."""
+    if is_folder(folder) and any(folder.iterdir()):
+        raise InputError(f"--output: {str(folder)!r} is not empty; name another folder, or delete it")
+    there = next(path for path in (folder, *folder.absolute().parents) if exists(path))
+    if not is_folder(there) or not os.access(there, os.W_OK):
+        why = "cannot be written to" if is_folder(there) else "is no folder"
+        raise InputError(f"--output: {str(there)!r} {why}; name another folder")
 
 
 def _tried(

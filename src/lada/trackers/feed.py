@@ -21,6 +21,8 @@ class Feed:
         self._trackers = dict(trackers)
         self._folder = folder
         self._say = say
+        self.errors: dict[str, Exception] = {}
+        """What each tracker that failed has raised."""
         self._figures = Figures()
 
     def start(self, config: Mapping[str, Any]) -> None:
@@ -48,6 +50,7 @@ class Feed:
                 call(tracker)
             except Exception as error:
                 del self._trackers[name]
+                self.errors[name] = error
                 self._log(name)
                 # The error's text may hold an address with a password from the environment, and the report shows
                 # notices.

@@ -39,6 +39,8 @@ def replay(folder: Path, name: str, tracker: Tracker) -> None:
                 f"{folder}: events.jsonl, line {number} is no event that this version knows ({error!r}); {FIX}"
             ) from None
     feed.finish(status)
+    if isinstance(error := feed.errors.get(name), OSError) and error.filename:
+        raise error  # the command says which file it is, and what to do
     if faults:
         raise LadaError(f"tracker {name} failed; see {folder / 'trackers.log'}")
 
