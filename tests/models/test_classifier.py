@@ -15,10 +15,12 @@ from pydantic import ValidationError
 import lada
 from lada.core.errors import InputError
 from lada.core.grids import write_grids
+from lada.core.needs import Needs
 from lada.core.terms import Lesson, SparseLogProbs, Verb
 from lada.learners.base import LEARNERS, OtherModel
 from lada.models.base import Course, Study
 from lada.models.classifier import IMPOSSIBLE
+from lada.models.objective import Objective, Scored, Sizes, nll
 from lada.models.private import Privacy
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
@@ -149,6 +151,36 @@ def test_a_soft_target_is_learnt_over_the_labels(learner: Any):
     assert report.first_loss == pytest.approx(float((np.array([0.8, 0.2]) * (np.log([0.8, 0.2]) - np.log(own))).sum()))
     learner.study(lessons, objective, STUDY.model_copy(update={"steps": 200}), seed=0)
     assert distributions(learner, QUESTIONS[2:])[0] == pytest.approx([0.8, 0.2], abs=0.02)
+
+
+class Looks(Objective):
+    """Looks at all that an objective may ask for."""
+
+    @staticmethod
+    def declared(options: Any) -> Needs:
+        return Needs(student=frozenset({Verb.STUDY}), dense=True, gold=True, exits=(0.5, 1.0), held_out=0.3)
+
+    def init(self, seed: int, sizes: Sizes | None = None) -> dict[str, np.ndarray]:
+        assert sizes == Sizes(width=4, vocabulary=2)
+        return {}
+
+    def __call__(self, scored: Scored) -> torch.Tensor:
+        count = len(scored.weights)
+        assert scored.gold is not None
+        assert scored.held_out is not None
+        assert scored.gold.shape == scored.log_probs.shape == (count, 1)
+        assert {depth: hidden.shape for depth, hidden in scored.hidden.items()} == dict.fromkeys(
+            (0.5, 1.0), (count, 1, 4)
+        )
+        whole = scored.over_vocabulary(lambda log_probs: log_probs.exp().sum(1))
+        assert whole == pytest.approx(torch.ones(count, 1))
+        return nll(scored)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "two_tower"])
+def test_an_objective_sees_one_token_of_each_lesson(name: str):
+    report = opened(name).study([*LESSONS, *LESSONS], Looks(), Study(steps=2, batch_size=4), seed=0)
+    assert (report.steps, report.lessons) == (2, 4)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "two_tower"])
