@@ -266,9 +266,18 @@ def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any], told:
         LEARNERS.get("mlp").read(options)
 
 
-def test_grids_that_do_not_suit_a_network_are_refused_before_a_run():
-    with pytest.raises(InputError, match="a cnn expects one shape"):
-        LEARNERS.make("cnn", {"reads": {"scan": [8, 8], "strokes": [1, 48]}}).check()
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("cnn", {"reads": {"scan": [8, 8], "strokes": [1, 48]}}, "expected one shape, as of channels"),
+        ("graph", {"reads": {"nodes": [6, 64], "edges": [5, 6]}}, r"for 6 nodes; expected \(6, 6\)"),
+        ("graph", {"reads": {"nodes": [6, 64]}}, "at least 2 items"),
+        ("mlp", {"school": {"task": {"public": 301}}}, "public is 301; expected at most 300 scans"),
+    ],
+)
+def test_options_that_do_not_suit_a_network_are_refused(name: str, options: dict[str, Any], told: str):
+    with pytest.raises(ValidationError, match=told):
+        LEARNERS.get(name).read(options)
 
 
 def test_it_can_do_everything_but_explain():
