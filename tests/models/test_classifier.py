@@ -15,10 +15,12 @@ from pydantic import ValidationError
 import lada
 from lada.core.errors import InputError
 from lada.core.grids import write_grids
+from lada.core.needs import Needs
 from lada.core.terms import Lesson, SparseLogProbs, Verb
 from lada.learners.base import LEARNERS, OtherModel
 from lada.models.base import Course, Study
 from lada.models.classifier import IMPOSSIBLE
+from lada.models.objective import Objective, Scored, Sizes, nll
 from lada.models.private import Privacy
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
@@ -151,6 +153,36 @@ def test_a_soft_target_is_learnt_over_the_labels(learner: Any):
     assert distributions(learner, QUESTIONS[2:])[0] == pytest.approx([0.8, 0.2], abs=0.02)
 
 
+class Looks(Objective):
+    """Looks at all that an objective may ask for."""
+
+    @staticmethod
+    def declared(options: Any) -> Needs:
+        return Needs(student=frozenset({Verb.STUDY}), dense=True, gold=True, exits=(0.5, 1.0), held_out=0.3)
+
+    def init(self, seed: int, sizes: Sizes | None = None) -> dict[str, np.ndarray]:
+        assert sizes == Sizes(width=4, vocabulary=2)
+        return {}
+
+    def __call__(self, scored: Scored) -> torch.Tensor:
+        count = len(scored.weights)
+        assert scored.gold is not None
+        assert scored.held_out is not None
+        assert scored.gold.shape == scored.log_probs.shape == (count, 1)
+        assert {depth: hidden.shape for depth, hidden in scored.hidden.items()} == dict.fromkeys(
+            (0.5, 1.0), (count, 1, 4)
+        )
+        whole = scored.over_vocabulary(lambda log_probs: log_probs.exp().sum(1))
+        assert whole == pytest.approx(torch.ones(count, 1))
+        return nll(scored)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "two_tower"])
+def test_an_objective_sees_one_token_of_each_lesson(name: str):
+    report = opened(name).study([*LESSONS, *LESSONS], Looks(), Study(steps=2, batch_size=4), seed=0)
+    assert (report.steps, report.lessons) == (2, 4)
+
+
 @pytest.mark.parametrize("name", ["mlp", "cnn", "two_tower"])
 def test_it_learns_saves_and_goes_on_to_the_same_bits(name: str, tmp_path: FilePath):
     wide = {"width": 32}  # fewer units than that may all be silent
@@ -234,9 +266,18 @@ def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any], told:
         LEARNERS.get("mlp").read(options)
 
 
-def test_grids_that_do_not_suit_a_network_are_refused_before_a_run():
-    with pytest.raises(InputError, match="a cnn expects one shape"):
-        LEARNERS.make("cnn", {"reads": {"scan": [8, 8], "strokes": [1, 48]}}).check()
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("cnn", {"reads": {"scan": [8, 8], "strokes": [1, 48]}}, "expected one shape, as of channels"),
+        ("graph", {"reads": {"nodes": [6, 64], "edges": [5, 6]}}, r"for 6 nodes; expected \(6, 6\)"),
+        ("graph", {"reads": {"nodes": [6, 64]}}, "at least 2 items"),
+        ("mlp", {"school": {"task": {"public": 301}}}, "public is 301; expected at most 300 scans"),
+    ],
+)
+def test_options_that_do_not_suit_a_network_are_refused(name: str, options: dict[str, Any], told: str):
+    with pytest.raises(ValidationError, match=told):
+        LEARNERS.get(name).read(options)
 
 
 def test_it_can_do_everything_but_explain():

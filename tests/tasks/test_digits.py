@@ -217,8 +217,3 @@ def test_what_cannot_be_dealt_is_refused(clients: dict[str, tuple[str, ...]], op
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], told: str):
     with pytest.raises(ValidationError, match=told):
         DigitsTask.model_validate(options)
-
-
-def test_a_school_has_no_more_scans_than_are_set_aside_for_it():
-    with pytest.raises(InputError, match=r"school\.task\.public: 301; expected at most 300"):
-        load_school(DigitsTask(public=301))

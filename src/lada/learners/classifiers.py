@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lada.core.registry import Options, Pluggable
 from lada.core.terms import Lesson
@@ -16,7 +16,7 @@ from lada.learners.base import LEARNERS
 from lada.models.base import Learner, Study
 from lada.models.classifier_options import ClassifierOptions, Shape
 from lada.objectives.base import OBJECTIVES
-from lada.tasks.options import DigitsTask
+from lada.tasks.options import SCHOOL, DigitsTask
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +29,13 @@ class School(Options):
     """What its questions show and in which domains. `public` is the number of scans, at most 300."""
     study: Study = Study(steps=300, batch_size=32)
     """How it studies them."""
+
+    @field_validator("task")
+    @classmethod
+    def _set_aside(cls, task: DigitsTask) -> DigitsTask:
+        if task.public > SCHOOL:
+            raise ValueError(f"public is {task.public}; expected at most {SCHOOL} scans, which are set aside for it")
+        return task
 
 
 class NetworkOptions(ClassifierOptions):
@@ -51,10 +58,7 @@ class Network(Pluggable):
         self.options = options
 
     def check(self) -> None:
-        """See Opener.check."""
-        self._model(0)
-        if self.options.weights is None and self.options.school is not None:
-            self._lessons(self.options.school)
+        """See Opener.check: nothing can be missing."""
 
     def open(self, base: Path, *, init_seed: int, saved: Path | None) -> Learner:
         """See Opener.open."""
@@ -105,6 +109,17 @@ class Network(Pluggable):
         return Dense(labels, width)
 
 
+class CnnOptions(NetworkOptions):
+    """Options of a convolutional network."""
+
+    @field_validator("reads")
+    @classmethod
+    def _one_shape(cls, reads: dict[str, Shape]) -> dict[str, Shape]:
+        if len(set(reads.values())) > 1:
+            raise ValueError(f"grids of the shapes {sorted(set(reads.values()))}; expected one shape, as of channels")
+        return reads
+
+
 class GraphOptions(NetworkOptions):
     """Options of a graph network. It reads the features of nodes and their edges."""
 
@@ -112,6 +127,14 @@ class GraphOptions(NetworkOptions):
         default={"nodes": (6, 64), "edges": (6, 6)}, min_length=2, max_length=2, strict=False
     )
     """The grids that it reads, with rows and columns: nodes with their features, and edges between them."""
+
+    @field_validator("reads")
+    @classmethod
+    def _square(cls, reads: dict[str, Shape]) -> dict[str, Shape]:
+        (count, _), edges = reads.values()
+        if edges != (count, count):
+            raise ValueError(f"edges of the shape {edges} for {count} nodes; expected {(count, count)}")
+        return reads
 
 
 @LEARNERS.register("mlp", options=NetworkOptions)
@@ -125,7 +148,7 @@ class MlpOpener(Network):
         return Mlp(shapes, width, depth)
 
 
-@LEARNERS.register("cnn", options=NetworkOptions)
+@LEARNERS.register("cnn", options=CnnOptions)
 class CnnOpener(Network):
     """A convolutional network; grids of one shape are its channels."""
 
@@ -136,7 +159,7 @@ class CnnOpener(Network):
         return Cnn(shapes, width, depth)
 
 
-@LEARNERS.register("two_tower", options=NetworkOptions, paper="arXiv 2103.00020", status="our reading")
+@LEARNERS.register("two_tower", options=CnnOptions, paper="arXiv 2103.00020", status="our reading")
 class TwoTowerOpener(CnnOpener):
     """An image tower and a text tower: a label's logit is the similarity of the image and the label's words."""
 

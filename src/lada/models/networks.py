@@ -11,8 +11,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lada.core.errors import InputError
-
 Shape = tuple[int, int]
 SCALE = 16.0
 """The level of full ink, which becomes 1."""
@@ -40,8 +38,6 @@ class Cnn(nn.Module):
 
     def __init__(self, shapes: Sequence[Shape], width: int, depth: int) -> None:
         super().__init__()
-        if len(set(shapes)) > 1:
-            raise InputError(f"model.options.reads: grids of the shapes {list(shapes)}; a cnn expects one shape")
         size, sizes = shapes[0], [shapes[0]]
         channels = [len(shapes), *[width] * max(1, depth - 1)]
         self.layers = nn.ModuleList(nn.Conv2d(few, many, 3, padding=1) for few, many in pairwise(channels))
@@ -72,11 +68,6 @@ class Gcn(nn.Module):
 
     def __init__(self, shapes: Sequence[Shape], width: int, depth: int) -> None:
         super().__init__()
-        if len(shapes) != 2 or shapes[1] != (shapes[0][0], shapes[0][0]):
-            raise InputError(
-                f"model.options.reads: grids of the shapes {list(shapes)}; a gcn expects nodes [n, features] and "
-                "edges [n, n]"
-            )
         self.stem = nn.Linear(shapes[0][1], width)
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
 

@@ -1,7 +1,7 @@
 """The task `digits`: real scans of handwritten digits, for classifiers; a run takes seconds.
 
-The 1,797 scans of 8x8 pixels come with scikit-learn (`load_digits`). A world sets scans aside for tests; the run's seed
-deals all others.
+The 1,797 scans of 8x8 pixels come with scikit-learn (`load_digits`). A world sets scans aside for tests and for schools;
+the run's seed deals all others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,12 @@ from lada.core.terms import Sample
 from lada.models.labels import read_label
 from lada.tasks.builtin import deal_domains, evenly
 from lada.tasks.data import TaskData
-from lada.tasks.options import DigitsTask, PartitionOptions
+from lada.tasks.options import SCHOOL, DigitsTask, PartitionOptions
 from lada.tasks.partition import partition
 from lada.tasks.scans import ATTRIBUTES, DOMAINS, graph, looks, scans, scene, strokes
 
 TEST = 597
 """Number of scans that are for tests alone."""
-SCHOOL = 300
-"""Number of scans that are for networks that come to a run with knowledge."""
 CLASSES = 10
 PLAIN = "plain"
 Row = int
@@ -91,12 +89,8 @@ def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int)
 
 
 def load_school(options: DigitsTask) -> tuple[Sample, ...]:
-    """Return `public` scans that no run of the same world has. Raises InputError for more than there are."""
-    if options.public > SCHOOL:
-        raise InputError(
-            f"model.options.school.task.public: {options.public}; expected at most {SCHOOL}, which are set aside for it"
-        )
-    rows = scans(options.world).order[TEST:][: options.public]
+    """Return `public` scans, of SCHOOL at most, that no run of the same world has."""
+    rows = scans(options.world).order[TEST : TEST + SCHOOL][: options.public]
     samples, _ = _asked(options, rows, _domains(options), options.world)
     return samples
 

@@ -213,6 +213,8 @@ class FamiliesTask(Options):
     """Maximum time for a verifier to check one answer, in seconds."""
 
 
+SCHOOL = 300
+"""Number of scans that are for networks that come to a run with knowledge."""
 ScanDomain = Literal["plain", "inverted", "noise", "blur", "rotated", "contrast"]
 
 
