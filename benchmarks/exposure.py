@@ -127,7 +127,7 @@ def _loss(run: Path) -> float:
     """Return the loss of the server's final model on the gold texts of the public questions with nothing private."""
     chosen, place = run_folder.read(run)
     task = read_task(chosen, place.base)
-    party = server_party(chosen, place, task, lambda event: None)
+    party = server_party(chosen, place, task, lambda _: None)
     pairs = [(each.question, each.rationale or "") for each in task.public if not each.id.startswith("y-")]
     found = party.learner.judge(pairs)
     let_go(party)
