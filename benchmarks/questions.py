@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -32,13 +32,14 @@ from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import locate
 
 TARGET = Path("results/questions")
-MODELS = {"rulebooks": "zoo:llm-world-0", "lineups": "zoo:llm-lineups-world-0"}
+Corpus = Literal["rulebooks", "lineups"]
+MODELS: dict[Corpus, str] = {"rulebooks": "zoo:llm-world-0", "lineups": "zoo:llm-lineups-world-0"}
 SHOTS, PATHS, AGREEMENT, CHARS = 3, 5, 0.6, 2000
 STEPS = 100
 COLUMNS = ("drafts", "pass the checks", "answers agree", "questions of the corpus", "with the right answer")
 
 
-def opened(corpus: str) -> HuggingFaceLearner:
+def opened(corpus: Corpus) -> HuggingFaceLearner:
     """Return the LLM of a corpus."""
     options = ModelOptions(model=MODELS[corpus])
     return load(locate(options.model), options, init_seed=0, saved=None)
@@ -50,7 +51,7 @@ def prompts(samples: Sequence[Sample], instruction: str, count: int, seed: int) 
     return [prompt(instruction, [("", [samples[place] for place in places])], 1) for places in drawn]
 
 
-def taught_to_write(corpus: str, samples: Sequence[Sample]) -> HuggingFaceLearner:
+def taught_to_write(corpus: Corpus, samples: Sequence[Sample]) -> HuggingFaceLearner:
     """Return an LLM that has studied to continue examples with another public question."""
     shown = prompts(samples, "", 4 * len(samples), seed=1)
     lessons = [Lesson(f"w{number}", text, samples[number % len(samples)].question) for number, text in enumerate(shown)]
@@ -62,7 +63,7 @@ def taught_to_write(corpus: str, samples: Sequence[Sample]) -> HuggingFaceLearne
 
 def survivors(
     task: TaskData, writer: HuggingFaceLearner, llm: HuggingFaceLearner, instruction: str, count: int
-) -> dict:
+) -> dict[str, Any]:
     """Return how many drafts remain after each check, and how many were refused by reason."""
     replies = writer.answer(prompts(task.public, instruction, count, seed=2), seed=3, temperature=1.0)
     seen, refused, asked = set(normals((*task.public, *task.test, *task.replay))), Counter[str](), []
@@ -119,7 +120,7 @@ def page(figures: dict[str, dict[str, dict[str, Any]]]) -> str:
         f"remain: those that pass the checks of their text, those on which at least {AGREEMENT:.0%} of {PATHS} paths "
         "of the LLM give the same answer, those that are questions of the corpus, and those with the right answer. The "
         "last two are what `verify: verifier` tells apart, and `verify: agreement` does not. An LLM taught to write is "
-        f"a copy that studied {STEPS} steps on public questions; it shows what the checks leave of a capable writer. "
+        f"a copy that studied {STEPS} steps on public questions; it imitates questions, if badly. "
         "`python benchmarks/questions.py` regenerates the table.",
         "",
         f"| corpus | asked by | {' | '.join(COLUMNS)} | refused |",

@@ -354,7 +354,7 @@ class RunConfig(Options):
         """Build all methods of a kind, by name, in order. Raises InputError if a package or a key is missing."""
         return {each.name: registry.make(each.name, each.options) for each in self.choices(registry, party)}
 
-    def make_augmenter(self) -> tuple[str, Augmenter] | None:
+    def make_augmenter(self) -> tuple[str, Augmenter[Any]] | None:
         """Build the augmenter, with its name; None if there is none."""
         return next(iter(self.make_all(AUGMENTERS).items()), None)
 

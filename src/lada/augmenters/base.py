@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -45,6 +45,9 @@ class Generating(Options):
     )
     """The prompt's first line. An empty one makes the prompt a bare continuation of public questions, for a model that
     follows no instructions."""
+
+
+OwnOptions = TypeVar("OwnOptions", bound=Generating)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +122,10 @@ class Kept:
     diagnostics: Mapping[str, float] = field(default_factory=dict)
 
 
-class Augmenter(Pluggable):
+class Augmenter(Pluggable, Generic[OwnOptions]):
     """A rule with explicit state and no side effects. The server runs it at the start of each round."""
 
-    options: Generating
+    options: OwnOptions
     held_out: float = 0.0
     """Share (0..1) of the public samples that are held out for validation."""
     probed: int = 0
@@ -143,4 +146,4 @@ class Augmenter(Pluggable):
         raise NotImplementedError
 
 
-AUGMENTERS: Registry[Augmenter] = Registry("augmenter", "lada.augmenters")
+AUGMENTERS: Registry[Augmenter[Any]] = Registry("augmenter", "lada.augmenters")

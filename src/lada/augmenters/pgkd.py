@@ -63,7 +63,7 @@ class PgkdOptions(Generating):
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.ANSWER}),
 )
-class Pgkd(Augmenter):
+class Pgkd(Augmenter[PgkdOptions]):
     """The LLM writes questions like those that students get wrong, until the validation error stops falling."""
 
     labels = True

@@ -51,7 +51,7 @@ class SymbolicKdOptions(Generating):
     status="our reading",
     needs=needs({Verb.ANSWER}),
 )
-class SymbolicKd(Augmenter):
+class SymbolicKd(Augmenter[SymbolicKdOptions]):
     """The LLM writes questions and answers; a critic keeps those likely to be right, at a chosen recall."""
 
     labels = True

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 
 from lada.codecs.base import CODECS, Outlook, Receiver, Size
-from lada.codecs.paths import Paths
+from lada.codecs.paths import WrittenPaths
 from lada.core.terms import Sample
 
 KIND = "outcomes"
 
 
-@CODECS.register(KIND)
-class Outcomes(Paths):
+@CODECS.register(KIND, tags=("labels",))
+class Outcomes(WrittenPaths):
     """What a client wrote for public samples after a round, those held out for validation included."""
 
     kind = KIND
 
     def samples(self, receiver: Receiver) -> Sequence[Sample]:
-        """See Paths.samples."""
+        """See WrittenPaths.samples."""
         return receiver.task.shared
 
     def expected_bytes(self, outlook: Outlook) -> int:

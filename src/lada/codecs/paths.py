@@ -87,11 +87,8 @@ def _cut(header: Mapping[str, str], rows: int) -> frozenset[int]:
     return frozenset(numbers)
 
 
-@CODECS.register(KIND, tags=("labels",))
-class Paths(Codec[Knowledge, Received]):
-    """The paths that a party wrote for public samples, each with its writer's likelihood."""
-
-    kind = KIND
+class WrittenPaths(Codec[Knowledge, Received]):
+    """The codec of paths for the samples that `samples` names."""
 
     def encode(self, state: State, value: Knowledge) -> tuple[State, bytes]:
         """See Codec.encode."""
@@ -148,3 +145,10 @@ class Paths(Codec[Knowledge, Received]):
         for path in decode(data, known_ids=None).paths:
             yield "a path", path.text, True
             yield "an answer", path.answer or "", True
+
+
+@CODECS.register(KIND, tags=("labels",))
+class Paths(WrittenPaths):
+    """What a party wrote for public samples: a path for each, with its writer's likelihood."""
+
+    kind = KIND

@@ -7,6 +7,7 @@ clients   receive the pool with the first message of the round, and do all that 
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from lada.allocators.base import Allocator
 from lada.augmenters.base import Augmenter
@@ -27,7 +28,7 @@ PROBE = Sample("probe", "?", "0")
 class Augmented(Host):
     """A host with an augmenter."""
 
-    def __init__(self, host: Host, name: str, augmenter: Augmenter) -> None:
+    def __init__(self, host: Host, name: str, augmenter: Augmenter[Any]) -> None:
         self._host, self._name, self._augmenter = host, name, augmenter
         self.needs, self.bare = host.needs, host.bare
         self.server_studies, self.client_replay = host.server_studies, host.client_replay

@@ -1,6 +1,7 @@
 """What an augmenter will ask of the server's LLM: calls and tokens, at most."""
 
 from math import ceil
+from typing import Any
 
 from lada.augmenters.base import Augmenter
 from lada.planning.plan import GenerationPlan, PartyPlan
@@ -9,13 +10,13 @@ PER_TOKEN = 4
 """Characters of an instruction per token: our assumption."""
 
 
-def round_calls(augmenter: Augmenter) -> int:
+def round_calls(augmenter: Augmenter[Any]) -> int:
     """Return the maximum number of calls of a round: prompts, and paths for each question asked for."""
     options = augmenter.options
     return ceil(options.new / options.per_call) + options.new * options.paths
 
 
-def generation_plan(name: str, augmenter: Augmenter, rounds: int, llm: PartyPlan) -> GenerationPlan:
+def generation_plan(name: str, augmenter: Augmenter[Any], rounds: int, llm: PartyPlan) -> GenerationPlan:
     """Return the plan of an augmenter for so many rounds, with the lengths that the LLM's own plan has."""
     options = augmenter.options
     prompts, answers = rounds * ceil(options.new / options.per_call), rounds * options.new * options.paths
@@ -32,7 +33,7 @@ def generation_plan(name: str, augmenter: Augmenter, rounds: int, llm: PartyPlan
     )
 
 
-def sample_counts(named: tuple[str, Augmenter] | None, public: int) -> dict[str, int]:
+def sample_counts(named: tuple[str, Augmenter[Any]] | None, public: int) -> dict[str, int]:
     """Return how many texts the LLM writes in a round, and how many samples a client answers for validation."""
     if named is None:
         return {}

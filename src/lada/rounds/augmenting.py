@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
+from typing import Any
 
 from lada.augmenters.base import AUGMENTERS, Augmenter, Draft, Kept, Prompt, View
 from lada.codecs.generated import with_origin
@@ -59,7 +60,7 @@ class Screened:
     drafts: int = 0
 
 
-def check_task(name: str, augmenter: Augmenter, task: TaskData) -> None:
+def check_task(name: str, augmenter: Augmenter[Any], task: TaskData) -> None:
     """Raise InputError for data that an augmenter cannot work with."""
     everybody = (*task.public, *task.test, *task.replay)
     if taken := next((sample.id for sample in everybody if sample.id.startswith(PREFIX)), None):
@@ -82,7 +83,7 @@ def check_task(name: str, augmenter: Augmenter, task: TaskData) -> None:
         )
 
 
-def augment(party: Party, round: int, name: str, augmenter: Augmenter) -> None:
+def augment(party: Party, round: int, name: str, augmenter: Augmenter[Any]) -> None:
     """Let the server's LLM write questions, and add those that are kept to its pool. The report counts everything."""
     options, task = augmenter.options, party.task
     key = address(AUGMENTERS.kind, name, "run")
@@ -137,7 +138,7 @@ def augment(party: Party, round: int, name: str, augmenter: Augmenter) -> None:
 
 
 def _call(
-    party: Party, round: int, purpose: str, questions: list[str], paths: int, augmenter: Augmenter, bill: Bill
+    party: Party, round: int, purpose: str, questions: list[str], paths: int, augmenter: Augmenter[Any], bill: Bill
 ) -> list[list[Answer]]:
     """Let the LLM write `paths` texts for each question. Finished calls are in the journal."""
     if not questions:
@@ -173,7 +174,7 @@ def _screen(party: Party, replies: Iterable[tuple[Prompt, Answer]], chars: int) 
 
 
 def _answers(
-    party: Party, round: int, screened: Screened, augmenter: Augmenter, bill: Bill
+    party: Party, round: int, screened: Screened, augmenter: Augmenter[Any], bill: Bill
 ) -> list[tuple[Draft, tuple[str, ...]]]:
     """Return the screened questions with answers that enough paths and the verifier vouch for, with their sources."""
     options, refused = augmenter.options, screened.refused
@@ -191,7 +192,7 @@ def _answers(
 
 
 def _answered(
-    party: Party, round: int, purpose: str, asked: list[Sample], augmenter: Augmenter, bill: Bill
+    party: Party, round: int, purpose: str, asked: list[Sample], augmenter: Augmenter[Any], bill: Bill
 ) -> list[tuple[Draft | None, Sample]]:
     """Return a draft for each sample, None where no path has an answer."""
     paths = augmenter.options.paths

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from math import exp, isfinite, nan
+from typing import Any
 
 from lada.augmenters.base import Augmenter, Outcome
 from lada.codecs import outcomes
@@ -21,14 +22,14 @@ VALIDATE = "validate"
 """The phase in which a client answers them."""
 
 
-def tried(party: Party, round: int, augmenter: Augmenter) -> tuple[Sample, ...]:
+def tried(party: Party, round: int, augmenter: Augmenter[Any]) -> tuple[Sample, ...]:
     """Return the samples that clients answer after a round: those held out, and some that are drawn for all clients."""
     public = party.task.public
     places = generator(party.seed, round, VALIDATE).permutation(len(public))[: augmenter.probed]
     return (*party.task.validation, *(public[place] for place in sorted(places)))
 
 
-def send_outcomes(turn: Turn, augmenter: Augmenter) -> None:
+def send_outcomes(turn: Turn, augmenter: Augmenter[Any]) -> None:
     """Let a client answer those samples, and send its paths as far as its policies allow."""
     party, round = turn.party, turn.round
     paths = in_range(party, write_paths(party, tried(party, round, augmenter), round, VALIDATE, answered=True))
