@@ -34,9 +34,13 @@ def test_an_error_of_the_system_is_one_line_with_file_and_fix(code, fix):
 
 def test_how_a_run_goes_on_stands_in_the_next_line():
     for error in (OSError(errno.ENOSPC, "full"), InputError("seed: 'x' is not valid")):
-        with errors.capture() as told, pytest.raises(typer.Exit), explained(lambda: "go on with: lada run r --resume"):
+        with (
+            errors.capture() as told,
+            pytest.raises(typer.Exit),
+            explained(lambda: "continue with: lada run r --resume"),
+        ):
             raise error
-        assert told.get().splitlines()[1:] == ["go on with: lada run r --resume"]
+        assert told.get().splitlines()[1:] == ["continue with: lada run r --resume"]
 
 
 def test_outputs_that_cannot_be_written_are_errors_of_one_line(tmp_path):

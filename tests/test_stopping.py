@@ -68,7 +68,7 @@ def gone(pid: int) -> bool:
 def test_a_first_signal_ends_a_run_which_then_goes_on_to_the_same_bits(tmp_path, number, code, rounds, phase):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config(workers=1, rounds=rounds)), encoding="utf-8")
     folder = tmp_path / "small"
-    told = f"stopped; go on with: lada run {folder.resolve()} --resume"
+    told = f"stopped; continue with: lada run {folder.resolve()} --resume"
     ended, *its = stop(tmp_path, number, phase)
     assert ended == code
     assert (tmp_path / "out.log").read_text().rstrip().endswith(told)

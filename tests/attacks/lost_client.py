@@ -105,7 +105,7 @@ def attack() -> harness.Count:
         alone = tiny(**STANDALONE)
         for key in ("allocator", "objective"):
             del alone[key]
-        again = "go on with: lada run"
+        again = "continue with: lada run"
         with dying("clinic", 2):
             attempt.run("dies", alone, 1, "client 'clinic': failed (reference", "what was computed is kept", again)
         attempt.run("dies", alone, 0, "report:", more=("--resume",))

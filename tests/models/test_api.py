@@ -369,7 +369,7 @@ def test_what_is_wrong_with_answers_is_told_once(tmp_path):
         assert [answer.cut or answer.refused for answer in (unsaid, other, whole)] == [False] * 3
         assert one.take_notices() == (
             "1 answer is not whole; the first: cut at max_new_tokens",
-            "1 answer comes without a log-prob of every token, so nobody knows how sure they are",
+            "1 answer comes without a log-prob of every token, so their confidence is unknown",
             "1 answer comes from another model than 'big'; the first: 'small'",
         )
         assert one.take_notices() == ()

@@ -385,7 +385,7 @@ def test_a_private_study_tells_no_loss_of_a_lesson(tiny: Any):
 def test_an_allocator_that_reads_losses_is_refused_where_there_are_none():
     check_watched("x", Study(), 1)
     for settings, processes, message in (
-        (DP, 1, r"allocator 'x' reads the losses .* which dp lets nobody know; .* or a study without dp"),
+        (DP, 1, r"allocator 'x' reads the losses .* which dp hides; .* or a study without dp"),
         (Study(), 3, r"'x' .* which model.parallel divides among 3 processes; .* or a model without parallel"),
     ):
         with pytest.raises(InputError, match=message):

@@ -29,12 +29,14 @@ def bench(
         "results"
     ),
     runs: Annotated[Path, typer.Option(help="Where the runs of the cells are kept.")] = Path("runs/bench"),
-    only: Annotated[list[str], typer.Option(metavar="ROW", help="Run these rows alone; again for more.")] = [],  # noqa: B006
-    scenario: Annotated[list[str], typer.Option(metavar="NAME", help="Likewise with scenarios.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(metavar="ROW", help="Run only these rows; repeat it for more.")] = [],  # noqa: B006
+    scenario: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Run only these scenarios; repeat it for more.")
+    ] = [],  # noqa: B006
     parallel: Annotated[
         int, typer.Option(min=0, max=65_536, help="Cells at a time; 0: as many as cores and memory hold.")
     ] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run every cell anew, whatever is there.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run every cell again, even with a result.")] = False,
     check: Annotated[
         int, typer.Option(min=0, max=65_536, help="Run so many random cells again and compare; no tables.")
     ] = 0,
@@ -108,7 +110,7 @@ def bench(
                 _train(untrained(missing), place, parallel)
                 failed = _run(chosen, cells, missing, store, place, parallel)
         except KeyboardInterrupt as stop:
-            told = f"stopped. {store.file} has every finished cell; the same command goes on with the others."
+            told = f"stopped. {store.file} has every finished cell; the same command continues with the others."
             errors.print(told, soft_wrap=True)
             raise typer.Exit(exit_code(stop)) from None
         _write(chosen, every, store, place, frozen, search=search)

@@ -25,7 +25,7 @@ AllowMissing = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this name, if there is one.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the newest run of this name, if there is one.")]
 
 
 def demo(
@@ -125,7 +125,7 @@ def _run(
     def again() -> str:
         """Return how the run goes on, where it has begun."""
         more = f" --federation {federation}" if federation else ""
-        return f"; go on with: lada run {view.folder} --resume{more}" if view.folder else ""
+        return f"; continue with: lada run {view.folder} --resume{more}" if view.folder else ""
 
     with explained(lambda: f"what was computed is kept{again()}" if again() else ""):
         try:

@@ -189,7 +189,7 @@ def _header(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema | No
     if (header.get("kind"), header.get("format")) != (kind, FORMAT):
         raise CodecError(
             f"{kind}: of another kind or format; expected {kind!r} in format {FORMAT!r}, which this version of LaDa "
-            "writes: give all parties one version, and begin a run anew that another version began"
+            "writes: give all parties one version, and start again a run that another version began"
         )
     if schema is not None and not sent.equals(schema):
         raise CodecError(f"{kind}: other columns than the expected {schema.names}, or of other types")

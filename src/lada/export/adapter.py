@@ -32,7 +32,7 @@ def check(parcel: Parcel, trial: Trial) -> Check:
     )
     model = peft.PeftModel.from_pretrained(base, str(parcel.output))
     model.eval()
-    runtime = f"peft {peft.__version__} over the base, loaded anew"
+    runtime = f"peft {peft.__version__} over the base, loaded again"
     return compare(trial, torch_start(model), runtime, tokenised(parcel, trial))
 
 

@@ -41,7 +41,7 @@ def check(parcel: Parcel, trial: Trial) -> Check:
     """Load the folder anew, in float32, and run the trial."""
     model = AutoModelForCausalLM.from_pretrained(parcel.output, dtype=torch.float32, use_safetensors=True)
     model.eval()
-    runtime = f"transformers {transformers.__version__}, loaded anew"
+    runtime = f"transformers {transformers.__version__}, loaded again"
     return compare(trial, torch_start(model), runtime, tokenised(parcel, trial))
 
 

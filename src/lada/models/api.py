@@ -197,7 +197,7 @@ class ApiLearner(LearnerBase):
         if self._options.log_probs and len(values) == len(reply.log_probs or " "):
             return Likelihood(sum(values), min(values), len(values), len(reply.text.encode()))
         if self._options.log_probs:
-            self._count("answer comes", "without a log-prob of every token, so nobody knows how sure they are")
+            self._count("answer comes", "without a log-prob of every token, so their confidence is unknown")
         return self._unsure(reply.text)
 
     def _unsure(self, text: str) -> Likelihood:

@@ -175,7 +175,7 @@ def check_possible(name: str, needs: Needs, study: Study, processes: int = 1) ->
 def check_watched(name: str, study: Study, processes: int = 1) -> None:
     """Raise InputError if an allocator reads the losses of lessons and such a study cannot report them."""
     why = f"model.parallel divides among {processes} processes" if processes > 1 else ""
-    if why := "dp lets nobody know" if study.dp is not None else why:
+    if why := "dp hides" if study.dp is not None else why:
         raise InputError(
             f"allocator {name!r} reads the losses of lessons step by step, which {why}; expected other options of it, "
             f"another allocator, or a {'study without dp' if study.dp is not None else 'model without parallel'}"

@@ -36,7 +36,7 @@ EXPECTED = (
     "expected a folder with config.json, model.safetensors (pickled weights are not read) and tokenizer, a hub id, or "
     "zoo:NAME"
 )
-AGAIN = "fetch it again, as with `hf download`, or save the model anew"
+AGAIN = "fetch it again, as with `hf download`, or save the model again"
 
 
 def check_files(source: str) -> None:

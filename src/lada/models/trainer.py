@@ -147,7 +147,7 @@ class Trainer:
 
         if self._needs.couples_batch:
             with within_memory(
-                f"a batch of {len(batch)}, which objective {self._objective.title!r} lets nobody split,"
+                f"a batch of {len(batch)}, which objective {self._objective.title!r} does not allow to split,"
             ):
                 loss = add(len(batch))
         else:

@@ -238,7 +238,7 @@ def _scores(teacher: str, round: int, tally: Tally) -> Markup | None:
         return None
     description = (
         f"Score of each candidate against its difficulty in round {round}: left out on the left of a column, chosen on "
-        f"the right; a dot where {teacher} was right, a cross where it was wrong, a bar where nobody could check."
+        f"the right; a dot where {teacher} was right, a cross where it was wrong, a bar where it is unknown."
     )
     return strip(f"Round {round}", description, tally.dots, counts=tally.scored, most=DRAWN, threshold=tally.threshold)
 

@@ -42,7 +42,7 @@ class Candidate:
 def read_results(run_folder: Path) -> Results:
     """Return the results of a run. Raises InputError where results.json is missing, malformed or of another schema."""
     file = run_folder / "results.json"
-    fix = f"name the folder of a finished run, or have it written anew: lada run {run_folder} --resume"
+    fix = f"name the folder of a finished run, or write it again with: lada run {run_folder} --resume"
     try:
         raw = from_json(unseal(file))
     except LadaError as error:

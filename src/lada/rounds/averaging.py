@@ -194,7 +194,7 @@ def _of_most(outlines: Mapping[str, bytes]) -> bytes:
     if rest and rest[0][1] == count:
         first, other = (next(c for c in outlines if outlines[c] == each) for each in (common, rest[0][0]))
         raise FederationError(
-            f"adapters: those of {other!r} and {first!r} differ in names or shapes, and nobody can tell which are "
+            f"adapters: those of {other!r} and {first!r} differ in names or shapes, and it is unknown which are "
             "right; give both clients the same model and model.lora"
         )
     return common
