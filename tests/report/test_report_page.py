@@ -59,7 +59,7 @@ def test_the_page_holds_every_party_and_every_accuracy(page: Page, results: Resu
 
 
 def test_the_page_of_a_run_that_went_on_says_so(tmp_path: Path, results: Results) -> None:
-    said = "tells of the rounds to 2, and round 10 is over"
+    said = "has the rounds up to 2, and round 10 is over"
     (tmp_path / "noted").mkdir()
     for name, expected in (("2.json", False), ("10.json", True), ("10.json.next", True)):
         (tmp_path / "noted" / name).write_bytes(b"{}")

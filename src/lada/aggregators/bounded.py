@@ -59,7 +59,7 @@ class Bounded(Aggregator):
             return ()
         if not holds:
             return (
-                "with two clients nobody can tell which is right, so their average is not protected against a "
+                "with two clients it is unknown which is right, so their average is not protected against a "
                 "hostile one",
             )
         return (

@@ -128,10 +128,10 @@ def read(suite: Suite, folder: Path) -> Frozen | None:
     try:
         frozen = Frozen.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        raise InputError(f"{file}: no search ({error.errors()[0]['msg']}); run `--search` anew") from None
+        raise InputError(f"{file}: no search ({error.errors()[0]['msg']}); run `--search` again") from None
     if frozen.digest != digest(suite):
         raise InputError(
-            f"{file} is of another search than the one of suite {suite.name!r}; run `lada bench --search` anew, or "
+            f"{file} is of another search than the one of suite {suite.name!r}; run `lada bench --search` again, or "
             "take the suite's file back to what was searched"
         )
     return frozen

@@ -99,8 +99,8 @@ class RunOfClient:
         if before is not None and terms.rounds < before.rounds:
             raise FederationError(
                 f"terms: they give the run {self._run} fewer rounds, {terms.rounds}, than those taken last, "
-                f"{before.rounds}; so they are older and a replay, or the server was set back: let it go on with at "
-                f"least {before.rounds}"
+                f"{before.rounds}; so they are older and a replay, or the server was set back: continue it with at "
+                f"least {before.rounds} rounds"
             )
         config = merge_terms(self._client, terms)
         task = task_of(config, self._base)

@@ -65,7 +65,7 @@ def save(folder: Path, fill: Fill) -> None:
     try:
         known = fill(new) or {}
     except SafetensorError as error:  # what the system said stands in its text alone
-        raise LadaError(f"{str(new)!r} cannot be written ({error}); make room, then go on with --resume") from error
+        raise LadaError(f"{str(new)!r} cannot be written ({error}); make room, then continue with --resume") from error
     written = sorted(path for path in new.rglob("*") if path.is_file())
     names = {path.relative_to(new).as_posix(): path for path in written}
     digests = {name: known.get(name) or _digest(path) for name, path in names.items()}

@@ -79,8 +79,8 @@ def read(folder: Path) -> tuple[RunConfig, Place]:
     except (LadaError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
             f"{str(folder)!r} is not the folder of a run that can be resumed: it lacks a sound {CONFIG} or {PLACE} "
-            f"({' '.join(str(error).split())}); expected a folder such as runs/demo, or leave --resume away to begin "
-            "anew"
+            f"({' '.join(str(error).split())}); expected a folder such as runs/demo, or leave out --resume to begin "
+            "a new run"
         ) from error
 
 

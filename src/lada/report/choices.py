@@ -55,8 +55,8 @@ def overview(view: View) -> Table:
             "chosen paths right, %", "sound, %", *diagnostics)  # fmt: skip
     if view.many:
         caption = (
-            "How many candidates there were and how many were chosen, mean of all pairs; then the allocators’ own "
-            "diagnostics. A candidate is a public sample that the student may learn."
+            "The numbers of candidates and of chosen ones, and the allocators’ own diagnostics, as means over pairs. "
+            "A candidate is a public sample that the student may learn."
         )
         return Table(head, _means(view, records, diagnostics), caption)
     rows = [
@@ -74,8 +74,8 @@ def overview(view: View) -> Table:
         for record in records
     ]
     caption = (
-        "How many candidates there were and how many were chosen; then the allocator’s own diagnostics. A "
-        "candidate is a public sample that the student may learn."
+        "The numbers of candidates and of chosen ones, and the allocator’s own diagnostics. A candidate is a public "
+        "sample that the student may learn."
     )
     return Table(head, rows, caption)
 
@@ -238,7 +238,7 @@ def _scores(teacher: str, round: int, tally: Tally) -> Markup | None:
         return None
     description = (
         f"Score of each candidate against its difficulty in round {round}: left out on the left of a column, chosen on "
-        f"the right; a dot where {teacher} was right, a cross where it was wrong, a bar where nobody could check."
+        f"the right; a dot where {teacher} was right, a cross where it was wrong, a bar where it is unknown."
     )
     return strip(f"Round {round}", description, tally.dots, counts=tally.scored, most=DRAWN, threshold=tally.threshold)
 

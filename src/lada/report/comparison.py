@@ -191,9 +191,9 @@ def table_of_runs(answers: Mapping[str, Answers]) -> Table:
         for name, view in views.items()
     ]
     caption = (
-        "Percent right after the last round, from before the first. Below: the difference to the first run in points, "
-        "with its 95 % interval, paired by question; coloured where the interval lies on one side of 0. It says "
-        "nothing about other seeds. Clients’ values are means over clients."
+        "Percent of test questions right after the last round, and before the first. Below it, the difference to the "
+        "first run in points, with its 95 % interval, paired by question. It has a colour if the interval does not "
+        "contain 0. The interval does not cover other seeds. Values of clients are means over clients."
     )
     return Table(("run", *MEASURES, "traffic", "time"), rows, caption)
 
@@ -214,8 +214,9 @@ def _ends(answers: Mapping[str, Answers]) -> Figure:
             description = f"Percent right ({measure}) before the first round and after the last, by run."
             charts.append(dumbbell(measure, description, [("", rows)]))
     return Figure(
-        "A ring is the share of test questions answered right before the first round, a disc after the last; the "
-        "number is the change in points within the run, grey where its paired interval holds 0 or is not known.",
+        "A ring is the percentage of test questions answered right before the first round, a disc that after the last. "
+        "The number is the change in points within the run. It is grey if its paired interval contains 0 or is not "
+        "known.",
         charts,
     )
 
@@ -232,7 +233,9 @@ def _rounds(views: Mapping[str, View]) -> Figure:
         if series:
             description = f"Percent right ({measure}) by round, one line per run."
             charts.append(line_chart(measure, description, series, show=whole_percent, top=100))
-    return Figure("Each line is one run; what tells its name from the others’ stands at its end.", charts)
+    return Figure(
+        "Each line is one run. The label at its end is the part of its name that differs from the others.", charts
+    )
 
 
 def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:

@@ -68,8 +68,8 @@ def traffic(view: View) -> tuple[Figure, Table, Table]:
         if table
     ]
     told = (
-        "A bar is the number of bytes in all messages as they were encoded, split by what they carry; "
-        "every message is listed in the run’s ledger."
+        "A bar is the number of bytes in all encoded messages, split by what they carry. The run’s ledger lists every "
+        "message."
     )
     totals = [
         (party.name, kind, *(size(amounts[kind]) for amounts in sums[party.name].values()))
@@ -139,7 +139,7 @@ def time(view: View) -> tuple[Figure, Table]:
         "Who did what when", "What each party did when, from the start of the run.", rows, show=duration, width=WIDE
     )
     told = (
-        "A bar is one phase of one party, placed where it ran on the clock of the run: gaps are waiting. The run took "
+        "A bar is one phase of one party, at its time in the run. Gaps are waiting. The run took "
         f"{duration(view.results.wall_clock.seconds)} with {counted(len(view.parties), 'party', 'parties')}."
     )
     if view.many:

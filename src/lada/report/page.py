@@ -82,8 +82,8 @@ def _behind(run_folder: Path, view: View) -> tuple[str, ...]:
     if over <= told:
         return ()
     return (
-        f"results.json, and so this page, tells of the rounds to {told}, and round {over} is over; it is written anew "
-        f"as the run goes on, or with: lada run {run_folder} --resume",
+        f"results.json, and so this page, has the rounds up to {told}, and round {over} is over; LaDa writes it again "
+        f"as the run continues, or with: lada run {run_folder} --resume",
     )
 
 

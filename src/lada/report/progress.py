@@ -86,8 +86,8 @@ def accuracy(view: View) -> tuple[Figure, Table]:
         if any(values := [view.value(party.name, round, measure) for round in view.rounds])
     ]
     told = (
-        "Each line is the share of test questions a party answers right after a round; the band around it is the "
-        "95 % interval: with other questions of the same kind, the value would most likely lie in it."
+        "Each line is the percentage of test questions that a party answers right after a round. The band around it is "
+        "the 95 % interval over test questions."
     )
     if view.many:
         told += f" The band around the median of the {view.crowd} holds the middle 80 % of them."
@@ -155,8 +155,8 @@ def domains(view: View) -> tuple[Figure, Figure, list[Table]]:
         description = f"Percent right before the first round and after the last, mean of {view.crowd}."
         charts.append(dumbbell(f"{view.crowd}, mean", description, groups))
     told = (
-        "A ring is the share a party answered right before the first round, a disc after the last; the number is the "
-        "change in points, and a dashed line is a fall."
+        "A ring is the percentage that a party answered right before the first round, a disc that after the last. The "
+        "number is the change in points. A dashed line is a fall."
     )
     tables = [
         _ends_table(view, "domains", named, "Percent right by domain, before → after."),

@@ -95,7 +95,7 @@ def summary(view: View) -> Table:
     """Return one row per party: who it is, before and after, traffic, seconds."""
     caption = (
         "Percent right before the first round → after the last, with 95 % intervals. General skill needs no domain "
-        "knowledge: a fall is forgetting."
+        "knowledge; a fall means forgetting."
     )
     rows = [_party(view, party) for party in view.listed]
     if not view.many:
