@@ -89,7 +89,7 @@ def _run(run: Path) -> tuple[RunConfig, Place]:
         return run_folder.read(run)
     except InputError:
         raise InputError(
-            f"{str(run)!r} is not the folder of a run: it lacks a sound {run_folder.CONFIG} or {run_folder.PLACE}; "
+            f"{str(run)!r} is not the folder of a run: it lacks a valid {run_folder.CONFIG} or {run_folder.PLACE}; "
             "expected a folder such as runs/demo"
         ) from None
 

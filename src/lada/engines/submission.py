@@ -134,7 +134,7 @@ def told(submission: str) -> Iterator[None]:
         outcome = {"kind": type(error).__name__, "text": str(error)}
         raise
     except KeyboardInterrupt:
-        outcome = {"kind": "FederationError", "text": "the run was stopped at the server; go on with --resume"}
+        outcome = {"kind": "FederationError", "text": "the run was stopped at the server; continue with --resume"}
         raise FederationError(outcome["text"]) from None
     except BaseException as error:
         outcome = {"kind": "FederationError", "text": f"the server failed: {type(error).__name__}: {error}"}
@@ -175,7 +175,7 @@ def _raise_where_it_was_killed(file: Path, log: Path) -> None:
     if at_work > 0 and not _is_alive(at_work) and not _outcome(file).exists():  # in this order: it records, then ends
         raise FederationError(
             f"the run's ServerApp (process {at_work}) was killed, or Flower failed around it; {last_words(log)}. What "
-            "was computed is kept: go on with --resume"
+            "was computed is kept: continue with --resume"
         )
 
 
