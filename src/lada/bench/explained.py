@@ -1,4 +1,4 @@
-"""What a page says to somebody who has never seen the project."""
+"""The explanations on a page, for readers who have never seen the project."""
 
 from lada.bench.search import Frozen
 from lada.bench.suite import Suite
@@ -42,7 +42,7 @@ def explained(suite: Suite) -> str:
 
 
 def searched(frozen: Frozen) -> str:
-    """Return what a search was."""
+    """Return a description of a search."""
     side = "the clients'" if frozen.side == "clients" else "the LLM's"
     worlds = ", ".join(map(str, frozen.development))
     return (

@@ -30,9 +30,9 @@ from lada.report.words import number, size, whole_percent
 from lada.rounds.base import Step
 
 DOCS = Path(lada.__file__).parents[2] / "docs/methods.md"
-"""What is said of each method, where the package lies in its repository."""
+"""The page that describes each method, if the package is in its repository."""
 FIRST = "general skill"
-"""The further figure that stands beside accuracy."""
+"""The further figure that is shown next to accuracy."""
 ACCURACY = """Percent right after the last round, with 95 % intervals. General skill is the clients’ and needs no domain
 knowledge: a low value is forgetting. A click on a heading sorts."""
 FURTHER = """Means over the clients, percent unless said otherwise. Spread of clients: their standard deviation. Right
@@ -53,7 +53,7 @@ def write(
     frozen: Frozen | None,
     origin: str,
 ) -> Path:
-    """Write the page into `folder` and return its path; `origin` says on what, and how long, the cells were run."""
+    """Write the page into `folder` and return its path; `origin` describes the machine and the time of the cells."""
     rows = dict.fromkeys(standing.row for _, found in told for section in found for standing in section.standings)
     return write_page(
         "leaderboard.html.j2",
@@ -85,7 +85,7 @@ def _against_traffic(table: Table, section: Section) -> Markup:
 
 
 def _section(suite: Suite, table: Table, section: Section, folder: Path) -> tuple[str, str, PageTable, list[Any]]:
-    """Return a section's heading, what is said of it, its first table, and further ones behind their headings."""
+    """Return a section's heading, its description, its first table, and further ones after their headings."""
 
     def page_table(columns: Sequence[Column], caption: str, words: int = 1) -> PageTable:
         return _page_table([("row", lambda s: s.row), *columns], of, caption, words)
@@ -107,7 +107,7 @@ def _section(suite: Suite, table: Table, section: Section, folder: Path) -> tupl
 
 
 def _about(suite: Suite, table: Table, section: Section, standing: Standing, folder: Path) -> Markup:
-    """Return what a row is, with its methods, each linked to what the docs say of it."""
+    """Return a row's description and methods, each linked to its documentation."""
     scenario = section.scenario if section.scenario in suite.scenarios else next(iter(suite.scenarios))
     track = suite.track_of(table.title, table.track, (*table.rows, table.against))
     config = suite.cell(any_key(suite, scenario, standing.row, track)).config
@@ -116,7 +116,7 @@ def _about(suite: Suite, table: Table, section: Section, standing: Standing, fol
 
 
 def _methods(config: RunConfig) -> list[tuple[str, str]]:
-    """Return kind and name of a row's host and, where its rounds choose lessons, of its allocator."""
+    """Return kind and name of a row's host and, if its rounds choose lessons, of its allocator."""
     steps = config.make(HOSTS).plan(1, config.make(OBJECTIVES))
     chooses = any(isinstance(step, Step) and step.samples == "lessons" for step in steps)
     registries = (HOSTS, ALLOCATORS) if chooses else (HOSTS,)
@@ -124,7 +124,7 @@ def _methods(config: RunConfig) -> list[tuple[str, str]]:
 
 
 def _linked(kind: str, name: str, folder: Path) -> Markup:
-    """Return a method, linked to what the docs say of it where they are on this machine."""
+    """Return a method, linked to its documentation if that is on this machine."""
     told = f"{kind} {name}"
     if not DOCS.is_file():
         return escape(told)
@@ -153,7 +153,7 @@ def _page_table(columns: Sequence[Column], each: Sequence[Any], caption: str, wo
 
 
 def _plain(cell: str) -> str:
-    """Return a cell without Markdown's marks."""
+    """Return a table's cell without Markdown marks."""
     return cell if isinstance(cell, Markup) else cell.replace("**", "")
 
 
