@@ -1,4 +1,4 @@
-"""Audit a run on the machine that has its folder: what left each client, and whether any of it was private."""
+"""Audits a run on the machine with its folder: what left each client, and whether any of it was private."""
 
 import re
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ HEAD = re.compile(r"\S+ reference \S+, run ")
 
 
 def audit(run: Path, *, canaries: Sequence[str] = (), private: Path | None = None, memberships: bool = False) -> Audit:
-    """Return what crossed and what a search of it found.
+    """Return the traffic and the findings of a search of it.
 
-    `canaries` are texts that must not have left, and so is every line of the file `private`. With `memberships` the
-    clients' models are asked too how well they tell their private samples from test samples.
-    Raises InputError for a folder that is no run, a file that cannot be read, a canary that is too short.
+    `canaries` are texts that must not have left, like every line of the file `private`. With `memberships`, membership
+    inference also measures how well the clients' models distinguish private samples from test samples. Raises
+    InputError if the folder is not a run's, a file cannot be read, or a canary is too short.
     """
     config, place = _run(run)
     rows = read(place.folder)
@@ -108,14 +108,15 @@ def _lines(file: Path) -> list[Canary]:
 
 
 def _private(folder: Path, client: ClientConfig, task: TaskData) -> Distinctive:
-    """Return what to look for of a client's private samples and of its log of errors, whatever it withheld itself."""
-    from lada.federation.client_app import ERROR_LOG  # here, since it takes Flower
+    """Return the passages of a client's private samples and error log to search for, regardless of what it withheld
+    itself."""
+    from lada.federation.client_app import ERROR_LOG  # here, since it imports Flower
 
     private = list(task.private[client.name])
     log = folder / ERROR_LOG
     if log.exists():
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        # What stands above each error (time, run, round) is the program's, and so are these words in its notices.
+        # The line above each error (time, run, round) is the program's, and so are these words in its notices.
         private.append(Sample(ERROR_LOG, "\n".join(line for line in lines if not HEAD.match(line))))
     return Distinctive(private, known_texts(task, client), client.withhold or Withholding())
 

@@ -136,7 +136,7 @@ class Registry(Generic[T]):
             summary = (make.__doc__ or "").strip().partition("\n")[0]
             asks = _always(needs) if isinstance(needs, Needs) else needs
             self._methods[name] = Method(name, make, options, paper, status, summary, asks, by_order)
-            if hasattr(make, "declared"):  # a class whose instances say what they need, whoever makes them
+            if hasattr(make, "declared"):  # a class whose instances declare their needs, however they are made
                 made: Any = make
                 made.name, made.declared = name, staticmethod(asks)
             return make
