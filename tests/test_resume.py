@@ -154,8 +154,8 @@ def test_a_damaged_checkpoint_of_the_server_costs_a_round_and_is_told(finished, 
     results = lada.run(config(), runs=tmp_path, resume=True)
     told = [notice for notice in results.notices if "unusable" in notice]
     assert told == [
-        "the newest checkpoint of llm is unusable (state.safetensors has changed since it was written); it went on "
-        "from the one before"
+        "the newest checkpoint of llm is unusable (state.safetensors has changed since it was written); the "
+        "previous one is used"
     ]
     again = outcome(results)
     again["notices"] = [notice for notice in again["notices"] if notice not in told]

@@ -125,7 +125,7 @@ def test_plain_text_silence_and_a_broken_file_are_told_apart(authority, tmp_path
         assert "does not speak TLS" in str(link.fault(f"127.0.0.1:{port}", authority / "ca.crt"))
     assert "cannot be reached" in str(link.fault(f"127.0.0.1:{port}", authority / "ca.crt"))
     (tmp_path / "ca.crt").write_text("no certificate")
-    assert "no sound PEM file" in str(link.fault("127.0.0.1:1", tmp_path / "ca.crt"))
+    assert "not a valid PEM file" in str(link.fault("127.0.0.1:1", tmp_path / "ca.crt"))
 
 
 def test_private_keys_are_for_their_owner_alone(authority, tmp_path):
@@ -142,7 +142,7 @@ def test_private_keys_are_for_their_owner_alone(authority, tmp_path):
 
 
 def test_without_the_authority_nothing_is_signed(tmp_path):
-    with pytest.raises(InputError, match=r"lacks a sound ca\.key or ca\.crt"):
+    with pytest.raises(InputError, match=r"lacks a valid ca\.key or ca\.crt"):
         write_server_certificate(tmp_path, tmp_path, [], 1)
 
 
@@ -161,7 +161,7 @@ def test_a_server_does_not_start_with_a_certificate_that_nobody_would_trust(auth
     with pytest.raises(InputError, match=r"expired on \d{4}-\d\d-\d\d.*call `lada federation renew`"):
         check_server_certificate(tmp_path / "server.crt", authority / "ca.crt")
     (tmp_path / "server.crt").write_text("no certificate")
-    with pytest.raises(InputError, match=r"server\.crt or ca\.crt is no sound PEM file"):
+    with pytest.raises(InputError, match=r"server\.crt or ca\.crt is not valid PEM"):
         check_server_certificate(tmp_path / "server.crt", authority / "ca.crt")
 
 

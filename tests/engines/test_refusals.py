@@ -200,12 +200,12 @@ def test_replayed_forged_and_oversized_messages_change_nothing(folder, family, f
     log = read(fed / "clients" / "clinic" / "state" / "errors.log")
     for name, said in {
         "an old one": "it is a replay. Nothing was changed; ask the server's operator",
-        "other content": "two servers run under one name. Nothing was changed; ask the server's operator",
+        "other content": "two servers have the same name. Nothing was changed; ask the server's operator",
         "of another run": "a message of a run that this client has no part in is refused",
         "not sealed": "the server did not seal it for this client",
         "other content, the old seal": "the server did not seal it for this client",
         "another run, the old seal": "the server did not seal it for this client",
-        "too large": "let the sender tell less, or raise limits.max_message_bytes",
+        "too large": "let the sender send less, or raise limits.max_message_bytes",
     }.items():
         _, reference, _ = told[name]
         assert said in log[log.index(f"reference {reference}") :].split(" reference ")[0], name
@@ -217,9 +217,9 @@ def test_a_replayed_reply_and_one_that_is_too_large(folder, family, fed):
     assert "lost on the way: clinic in round 1 (learn): " in " ".join(printed.split())
     (gone,) = results(folder, "forged").missing
     assert (gone.party, gone.round, gone.phase) == ("clinic", 1, "learn")
-    assert "it is not sealed in answer to this message, so it is a replay or from somebody else" in gone.why
+    assert "it is not sealed in answer to this message, so it is a replay or from another sender" in gone.why
     assert "1 reply of the node of clinic dropped" in " ".join(results(folder, "forged").notices)
     assert gone.why in (folder / "runs" / "forged" / "report.html").read_text()
     code, printed = run(family, folder, fed, "narrow", "--set", "limits.max_message_bytes=100")
     assert code == 1
-    assert "the limit is 100; let the sender tell less, or raise limits.max_message_bytes" in " ".join(printed.split())
+    assert "the limit is 100; let the sender send less, or raise limits.max_message_bytes" in " ".join(printed.split())

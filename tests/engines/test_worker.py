@@ -225,7 +225,7 @@ def test_an_oversized_message_is_refused_before_it_reaches_the_worker(tmp_path, 
     log = (tmp_path / "fed" / "clients" / "clinic" / "state" / "errors.log").read_text()
     assert f"reference {envelope.reference}" in log
     assert (
-        "it has 1000001 bytes and the limit is 1000000; let the sender tell less, or raise limits.max_message_bytes"
+        "it has 1000001 bytes and the limit is 1000000; let the sender send less, or raise limits.max_message_bytes"
         in log
     )
 

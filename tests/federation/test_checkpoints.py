@@ -61,7 +61,8 @@ def test_the_one_before_takes_the_place_of_an_altered_one_and_that_is_said(tmp_p
     assert load(folder) == FILES
     (before / "empty").write_bytes(b"not empty")
     with pytest.raises(
-        LadaError, match=r"state\.json has changed since it was written, and none before it is whole; delete"
+        LadaError,
+        match=r"state\.json has changed since it was written, and the previous one is not valid either; delete",
     ):
         find(folder)
 

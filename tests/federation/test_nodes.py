@@ -118,7 +118,9 @@ def test_where_no_checkpoint_is_whole_the_error_says_what_to_delete(node):
     folder = node._place.checkpoint("c")
     shutil.rmtree(folder / "model")
     party_cache.forget()
-    with pytest.raises(Exception, match=r"model/.* is missing or cannot be read, and none before it is whole; delete"):
+    with pytest.raises(
+        Exception, match=r"model/.* is missing or cannot be read, and the previous one is not valid either; delete"
+    ):
         node.handle("study", 1, {})
 
 

@@ -65,7 +65,7 @@ def test_a_whole_run(tmp_path: FilePath):
     }
     assert {row.kind for row in results.traffic} == {"metrics", "times"}
     told, *others = results.notices
-    assert told == "host 'public_sft' has no lessons for an allocator to choose: 'lada_paper' plays no part"
+    assert told == "host 'public_sft' has no lessons for an allocator to choose: 'lada_paper' has no effect"
     assert all(
         ": answers cut at model.max_new_tokens, 16, " in each for each in others
     )  # the models are hardly trained

@@ -149,7 +149,7 @@ def test_looking_takes_no_lock_away_and_writes_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "place.json").write_text(content)
-    with pytest.raises(InputError, match=r"is not the folder of a run: it lacks a sound place\.json"):
+    with pytest.raises(InputError, match=r"is not the folder of a run: it lacks a valid place\.json"):
         Watch(tmp_path)
 
 

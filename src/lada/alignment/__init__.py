@@ -1,4 +1,4 @@
-"""Between floors 0 and 1: what two tokenizers have in common, and what one learner says in the other's tokens."""
+"""What two tokenizers have in common, and how one learner's scores are translated into the other's tokens."""
 
 from lada.alignment.cache import map_vocabulary
 from lada.alignment.carry import carry, carry_batch, check_scores, chunk_log_probs

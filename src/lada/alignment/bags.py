@@ -1,8 +1,8 @@
-"""How far apart two strings must at least be, judged by which bytes they have and how many of each.
+"""Lower bounds on the edit distance of two strings, from which bytes they have and how many of each.
 
 A string's features are (byte, n) for its n-th occurrence of that byte, n up to `OCCURRENCES`; each feature has one of
-`BITS` bits. One edit takes at most one feature away and brings at most one, so the bits that one string has and
-another lacks count edits. Rare features share bits and later occurrences have none: that only lowers the count.
+`BITS` bits. One edit removes at most one feature and adds at most one, so the bits that one string has and another
+lacks count edits. Rare features share bits and later occurrences have none: that only lowers the count.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ import numpy as np
 OCCURRENCES = 8
 BITS = 192
 OWN = 160
-"""Bits that belong to one feature alone; the others are shared."""
+"""Bits that belong to only one feature; the others are shared."""
 LONGEST = 255 - BITS
-"""Sizes are cut to this, which only brings them closer together; with BITS it keeps every bound within a byte."""
+"""Sizes are capped at this, which only lowers bounds; together with BITS it keeps every bound within a byte."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class Bags:
 
 
 def _features(strings: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Return which string and which feature, for every feature that a string has."""
+    """Return the string and the feature, for every feature that a string has."""
     owners = np.repeat(np.arange(len(strings)), np.fromiter(map(len, strings), np.int64, len(strings)))
     keys = np.sort(owners * 256 + np.frombuffer(b"".join(strings), dtype=np.uint8))
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
@@ -44,7 +44,7 @@ def _features(strings: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bags(strings: Sequence[bytes], others: Sequence[bytes]) -> tuple[Bags, Bags]:
-    """Return the bags of both lists under one table of bits: the commoner a feature, the earlier its bit."""
+    """Return the bags of both lists with a common table of bits: the more frequent a feature, the earlier its bit."""
     lists = [(each, *_features(each)) for each in (strings, others)]
     counts = np.bincount(np.concatenate([lists[0][2], lists[1][2]]), minlength=256 * OCCURRENCES)
     order = np.argsort(-counts, kind="stable")
@@ -63,8 +63,8 @@ def bags(strings: Sequence[bytes], others: Sequence[bytes]) -> tuple[Bags, Bags]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """Groups of alike strings. `members` are index arrays, ascending; `some` and `every` uint64 [w, g] the bits that
-    any and that all members have; `least` and `most` uint8 [g] the sizes of their shortest and longest."""
+    """Groups of similar strings. `members` are index arrays, ascending. `some` and `every`, uint64 [w, g], are the bits
+    that any and that all members have. `least` and `most`, uint8 [g], are the sizes of the shortest and longest."""
 
     members: list[np.ndarray]
     some: np.ndarray
@@ -74,9 +74,9 @@ class Groups:
 
 
 def gray_ranks(words: np.ndarray) -> np.ndarray:
-    """Return uint64 [w, n]: the place that each column of `words`, read as one number, has in the reflected Gray code.
+    """Return uint64 [w, n]: the position of each column of `words`, read as one number, in the reflected Gray code.
 
-    Neighbours in that code differ in one bit, where neighbouring numbers may differ in all.
+    Neighbours in this code differ in one bit, while neighbouring numbers may differ in all.
     """
     ranks = words.copy()
     for shift in (1, 2, 4, 8, 16, 32):  # each bit becomes the parity of those from the first to it
@@ -87,7 +87,8 @@ def gray_ranks(words: np.ndarray) -> np.ndarray:
 
 
 def group(of: Bags, size: int) -> Groups:
-    """Cut strings into groups of `size`, sorted by length and then, in Gray's order, by their commonest features."""
+    """Divide strings into groups of `size`, sorted by length and then, in Gray order, by their most frequent
+    features."""
     order = np.lexsort((*gray_ranks(of.words)[::-1], of.sizes))
     starts = np.arange(0, len(order), size)
     words, sizes = of.words.take(order, axis=1), of.sizes[order]
@@ -103,16 +104,17 @@ def group(of: Bags, size: int) -> Groups:
 def bounds(of: Bags, groups: Groups) -> np.ndarray:
     """Return uint8 [g, n]: no member of group g is closer to string n than that many edits.
 
-    Let r bytes be taken out, i put in and s replaced on the way from a string to a member. The features that no
-    member has must go: r + s is at least their number, and i at least what the member is longer by. The features
-    that every member has must come: i + s is at least their number, and r at least what the member is shorter by.
+    Suppose r bytes are deleted, i inserted and s replaced between a string and a member. The features that no member
+    has must disappear: r + s is at least their number, and i is at least the difference in length if the member is
+    longer. The features that every member has must appear: i + s is at least their number, and r is at least the
+    difference in length if the member is shorter.
     """
     lacking, sizes = ~of.words, of.sizes
     least = np.empty((len(groups.members), len(of)), dtype=np.uint8)
     both, bits = (
         np.empty_like(of.words[0]),
         np.empty_like(sizes),
-    )  # one room for all: new ones would cost more than the count
+    )  # one buffer for all: new ones would cost more than the count
     for index, row in enumerate(least):
         go = np.maximum(sizes, groups.least[index]) - sizes
         come = sizes - np.minimum(sizes, groups.most[index])

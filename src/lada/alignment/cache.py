@@ -13,16 +13,16 @@ from lada.core.cache import cache_folder, write_whole
 
 FORMAT = b"lada vocabulary map 1"
 SMALL = 2**22
-"""Pairs of tokens below which a map is computed about as fast as it is read."""
+"""Below this many pairs of tokens, a map is computed about as fast as it is read."""
 
 
 def map_vocabulary(source: Sequence[bytes], target: Sequence[bytes], folder: Path | None = None) -> np.ndarray:
-    """Return for each source token the target token at the least Levenshtein distance over bytes: int32 [source].
+    """Return for each source token the target token with the smallest Levenshtein distance over bytes: int32 [source].
 
-    See `nearest_tokens` for ties and what is raised. A map that takes a while to compute is kept as a file of `folder`,
-    which is `cache_folder()` unless given. A file that is not a whole map from one vocabulary into the other is
-    computed anew and replaced; a folder that cannot be written to means that nothing is kept. Processes may share a
-    folder: a file appears whole or not at all.
+    See `nearest_tokens` for ties and errors. A map that takes a while to compute is stored as a file in `folder`
+    (default: `cache_folder()`). If a file is not a complete map between the vocabularies, the map is computed again and
+    the file replaced. If the folder cannot be written to, nothing is stored. Processes may share a folder: files are
+    written atomically.
     """
     if len(source) * len(target) < SMALL:
         return nearest_tokens(source, target)
@@ -37,7 +37,7 @@ def map_vocabulary(source: Sequence[bytes], target: Sequence[bytes], folder: Pat
 
 
 def _digest(source: Sequence[bytes], target: Sequence[bytes]) -> str:
-    """Return a name for the pair; counts and sizes come before the bytes, so no two pairs read the same."""
+    """Return a digest of the pair; counts and sizes precede the bytes, so the encoding is unambiguous."""
     digest = hashlib.sha256(FORMAT)
     for tokens in (source, target):
         sizes = np.fromiter(map(len, tokens), "<u8", len(tokens))
@@ -53,7 +53,7 @@ def _sum(table: np.ndarray) -> np.ndarray:
 
 
 def _read(file: Path, size: int, bound: int) -> np.ndarray | None:
-    """Return the map in `file` if it is one, `size` ids below `bound`."""
+    """Return the map in `file` if it is valid: `size` ids below `bound`."""
     try:
         content = np.load(file, allow_pickle=False)
     except Exception:  # a damaged header can raise almost anything

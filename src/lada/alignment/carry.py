@@ -1,4 +1,4 @@
-"""Carries what one learner says of a text's tokens over to the tokens of another's vocabulary."""
+"""Translates one learner's scores of a text's tokens to the tokens of another vocabulary."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,10 +12,10 @@ from lada.core.terms import SparseLogProbs, TokenScores
 
 Inside = Literal["mask", "one_hot"]
 Text = tuple[TokenScores, np.ndarray, np.ndarray]
-"""A source's scores of one text, and the target's tokens int32 [m] and their byte offsets int32 [m, 2] of the same."""
+"""A source's scores of one text, and the target's tokens of it, int32 [m], with their byte offsets, int32 [m, 2]."""
 
 _ROWS = 2**12
-"""Rows worked on at once, so that they stay in the processor's cache."""
+"""How many rows are processed at once, so that they stay in the processor's cache."""
 _EXCESS, _EXCESS_MASS = 1e-4, 1e-3
 
 
@@ -27,16 +27,16 @@ def carry(
     spans: Spans | None = None,
     inside: Inside = "mask",
 ) -> SparseLogProbs:
-    """Return `carry_batch` of one text."""
+    """Return the result of `carry_batch` for one text."""
     return carry_batch([(scores, target_tokens, target_offsets)], mapping, spans, inside)[0]
 
 
 def carry_batch(
     texts: Sequence[Text], mapping: np.ndarray, spans: Spans | None = None, inside: Inside = "mask"
 ) -> list[SparseLogProbs]:
-    """Return for each text what the source says at each of the target's m tokens, [m, k] with the source's k.
+    """Return for each text the source's scores at each of the target's m tokens, [m, k] with the source's k.
 
-    `mapping` int32 [source vocabulary] gives the target id of each source id. `spans` says which tokens belong
+    `mapping` int32 [source vocabulary] gives the target id of each source id. `spans` tells which tokens belong
     together; None aligns them by their byte offsets.
 
     - A target token that one source token matches gets its row: ids go through `mapping`, the source's own token to
@@ -47,14 +47,14 @@ def carry_batch(
     - Any other target token (inside a longer source token, in a span with several tokens on both sides, in no span)
       has no soft target; with `inside="one_hot"` it has its own token with log-prob 0.
 
-    Where `mapping` is the identity and a text has equal tokens and offsets on both sides, the source's rows come back
-    as they are. One-to-one rows and "one_hot" are FedMKT's (arXiv 2406.02224), which lets the first source token to
-    reach a target token win instead of adding up; merged rows follow GOLD (huggingface/trl), the mass that goes to the
-    tail being our reading.
+    If `mapping` is the identity and a text has equal tokens and offsets on both sides, the source's rows are returned
+    unchanged. One-to-one rows and "one_hot" are FedMKT's (arXiv 2406.02224), which lets the first source token that
+    reaches a target token win instead of adding up. Merged rows follow GOLD (huggingface/trl); the mass that goes to
+    the tail is our reading.
 
-    The scores are taken to be as `check_scores` wants them, for a vocabulary as long as `mapping`; log-probs above 0
-    count as 0. Raises InputError, naming text and position where there is one, for a negative id, arrays of another
-    shape, texts that differ in k and offsets that cannot be aligned.
+    The scores must satisfy `check_scores` for a vocabulary as long as `mapping`; log-probs above 0 count as 0. Raises
+    InputError, naming text and position if possible, for a negative id, arrays of another shape, texts that differ in
+    k, and offsets that cannot be aligned.
     """
     if mapping.ndim != 1 or mapping.dtype.kind not in "iu" or (mapping < 0).any():
         raise InputError("mapping: expected an id >= 0 of the target's vocabulary for each id of the source's")
@@ -97,7 +97,7 @@ def carry_batch(
         for pair in zip(np.split(new_ids, ends_target[:-1]), np.split(new_log_probs, ends_target[:-1]), strict=True)
     ]
     if spans is None and np.array_equal(mapping, np.arange(len(mapping))):
-        # Tokens without width and pieces of one character have no span of their own, but here their match is known.
+        # Tokens without width and pieces of one character have no span, but here their match is known.
         for number, (each, tokens, offsets) in enumerate(texts):
             if np.array_equal(each.tokens, tokens) and np.array_equal(each.offsets, offsets):
                 results[number] = SparseLogProbs(each.top.ids, _capped(each.top.log_probs))
@@ -105,11 +105,11 @@ def carry_batch(
 
 
 def chunk_log_probs(log_probs: np.ndarray, spans: Spans, side: Literal["source", "target"]) -> np.ndarray:
-    """Return how likely one side finds the bytes of each span of a text, float32 [spans], nats.
+    """Return one side's log-prob of the bytes of each span of a text, float32 [spans], nats.
 
-    `log_probs` float [n] are those of the text's own tokens on that side; a span's is their sum, tokens without width
-    inside it included. The signal of ALM (arXiv 2503.20083). Raises InputError where the spans are not of one text
-    with n tokens.
+    `log_probs` float [n] are those of the text's own tokens on that side; a span's log-prob is their sum, including
+    tokens without width inside it. This is the signal of ALM (arXiv 2503.20083). Raises InputError if the spans are not
+    of one text with n tokens.
     """
     ranges = spans.source if side == "source" else spans.target
     if len(spans) and (spans.row.any() or ranges.max() > len(log_probs)):
@@ -122,11 +122,11 @@ def chunk_log_probs(log_probs: np.ndarray, spans: Spans, side: Literal["source",
 
 
 def check_scores(scores: TokenScores, vocabulary_size: int) -> None:
-    """Raise InputError ("position p: ...") for scores that no learner with that vocabulary gives.
+    """Raise InputError ("position p: ...") for scores that no learner with this vocabulary can give.
 
-    Refused are arrays of other shapes or kinds, ids outside the vocabulary or not ascending, offsets below 0 or going
-    backwards, log-probs that are not finite or exceed 0 by more than 1e-4, rows whose mass exceeds 1 by more than 1e-3
-    or that lack the position's own token.
+    It refuses arrays of other shapes or kinds, ids outside the vocabulary or not ascending, offsets below 0 or going
+    backwards, log-probs that are not finite or exceed 0 by more than 1e-4, and rows whose mass exceeds 1 by more than
+    1e-3 or that lack the position's own token.
     """
     tokens, offsets, ids, log_probs = scores.tokens, scores.offsets, scores.top.ids, scores.top.log_probs
     n, k = tokens.size, ids.shape[1] if ids.ndim == 2 else 1
@@ -189,7 +189,7 @@ def _range_sums(values: np.ndarray, first: np.ndarray, past: np.ndarray) -> np.n
 
 
 def _gathered(ids: np.ndarray, log_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows [n, k] with ascending ids, places with equal ids made one and unused places behind."""
+    """Return rows [n, k] with ascending ids; places with equal ids are merged, and unused places come last."""
     k = ids.shape[1]
     keys = ids.astype(np.int64) * k + np.arange(k)  # one key for id and place sorts faster than argsort, ties by place
     keys.sort(axis=1)
@@ -202,7 +202,7 @@ def _gathered(ids: np.ndarray, log_probs: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _summed(ids: np.ndarray, log_probs: np.ndarray, is_new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted rows with the mass of each run of equal ids, which begins where `is_new`, in one place."""
+    """Return sorted rows with the mass of each run of equal ids, which begins where `is_new`, in a single place."""
     begins = np.flatnonzero(is_new)
     row, place = begins // ids.shape[1], (np.cumsum(is_new, axis=1) - 1).ravel()[begins]
     new_ids, new_log_probs = np.zeros_like(ids), np.full_like(log_probs, -np.inf)

@@ -1,4 +1,4 @@
-"""Strings that are a few edits apart, found by hashing what is left of them without the edited bytes."""
+"""Finds strings that are a few edits apart, by hashing them without the edited bytes."""
 
 from collections.abc import Sequence
 from itertools import combinations, product
@@ -11,20 +11,20 @@ from rapidfuzz.distance import Levenshtein
 BASE = 0x9E3779B97F4A7C15
 INVERSE = pow(BASE, -1, 2**64)
 CHOICES = 128
-"""Strings that can be edited in more places than this are left out: 16 bytes for two edits."""
+"""Strings that can be edited in more ways than this are skipped: 16 bytes for two edits."""
 ROWS = 2**14
-"""Strings hashed at once."""
+"""How many strings are hashed at once."""
 SIEVE = 22
-"""Leading bits of a hash that are looked up before the whole: most strings are nowhere near another."""
+"""The leading bits of a hash that are looked up first: most strings are far from all others."""
 
 
 def at_distance(strings: Sequence[bytes], others: Sequence[bytes], edits: int) -> np.ndarray:
-    """Return for each string the index of the first of `others` at edit distance `edits`, -1 where none was found.
+    """Return for each string the index of the first of `others` at edit distance `edits`; -1 if none was found.
 
-    int64 [n]. No string is closer than that to any of `others`. On the shortest way from one string to another some
-    bytes go, some come and some are replaced. Without those that go or come, and with the replaced ones blank, both
-    strings are the same, so they have a hash in common. Only the least index among the hits is measured: should
-    equal hashes belong to other strings, the answer is -1, never wrong.
+    The result is int64 [n]. No string may be closer than that to any of `others`. The shortest edit between two strings
+    deletes, inserts and replaces some bytes. Without the deleted and inserted bytes, and with the replaced ones blank,
+    both strings are equal, so they share a hash. Only the smallest index among the hits is measured: if equal hashes
+    belong to other strings, the answer is -1, never wrong.
     """
     mine, theirs = _by_size(strings), _by_size(others)
     first = np.full(len(strings), len(others))
@@ -49,7 +49,7 @@ def at_distance(strings: Sequence[bytes], others: Sequence[bytes], edits: int) -
 
 
 def _by_size(strings: Sequence[bytes]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Return for each size, in bytes, which strings have it, int64 [m], and their bytes, uint8 [size, m]."""
+    """Return for each size, in bytes, the strings of this size, int64 [m], and their bytes, uint8 [size, m]."""
     sizes = np.fromiter(map(len, strings), np.int64, len(strings))
     starts = np.cumsum(sizes) - sizes
     data = np.frombuffer(b"".join(strings), dtype=np.uint8)
@@ -58,15 +58,15 @@ def _by_size(strings: Sequence[bytes]) -> dict[int, tuple[np.ndarray, np.ndarray
 
 
 def _hashes(codes: np.ndarray, gone: int, blank: int) -> np.ndarray:
-    """Return the hashes of what strings are with so many bytes taken out and so many blank, for every choice of them.
+    """Return the hashes of strings with some bytes deleted and some blank, for every choice of these bytes.
 
     `codes` uint8 [size, m]; uint64 [choices, m]. A hash is the sum over places j of (byte + 1) · BASE^j modulo 2^64,
-    a blank's term is 0.
+    the term of a blank is 0.
     """
     size, count = codes.shape
     powers = np.cumprod(np.full((size, 1), BASE, dtype=np.uint64), axis=0)
     terms = [(codes.astype(np.uint64) + np.uint64(1)) * powers]
-    for _ in range(gone):  # the terms of bytes behind one, two ... that are taken out
+    for _ in range(gone):  # the terms of bytes after one, two ... deleted ones
         terms.append(terms[-1] * np.uint64(INVERSE))
     sums = [np.concatenate([np.zeros((1, count), dtype=np.uint64), np.cumsum(each, axis=0)]) for each in terms]
     every = list(combinations(range(size), gone + blank))
@@ -85,10 +85,10 @@ def _hashes(codes: np.ndarray, gone: int, blank: int) -> np.ndarray:
 
 
 def _least(keys: np.ndarray, table: np.ndarray, places: np.ndarray, nobody: int) -> np.ndarray:
-    """Return for each column of `keys` the least of `places` whose column of `table` has a key in common, or `nobody`.
+    """Return for each column of `keys` the smallest of `places` whose column of `table` shares a key, or `nobody`.
 
-    `keys` uint64 [k, n], `table` uint64 [t, m], `places` int64 [m]; int64 [n]. A key's last bits give way to the
-    place, so that one sort brings the least place of every key to the front.
+    `keys` uint64 [k, n], `table` uint64 [t, m], `places` int64 [m]; int64 [n]. The place replaces a key's last bits, so
+    that one sort brings the smallest place of every key to the front.
     """
     found = np.full(keys.shape[1], nobody)
     last = np.uint64((1 << nobody.bit_length()) - 1)

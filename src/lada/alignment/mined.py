@@ -1,4 +1,4 @@
-"""The alignment of FedMKT and FuseLLM: time warping over two token sequences, byte edit distance as cost."""
+"""The alignment of FedMKT and FuseLLM: time warping over two token sequences, with byte edit distance as the cost."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ Tokens = Sequence[Sequence[bytes]]
 """The bytes of each token, one sequence per text."""
 
 _CELLS = 2**24
-"""Most cells of a batch: of its programmes together (1 byte each) and of its table of distances (4 bytes each)."""
+"""The most cells of a batch: of all its programmes (1 byte each) and of its table of distances (4 bytes each)."""
 _FAR = np.int32(2**30)
 _DIAGONAL, _UP, _LEFT = 0, 1, 2
 
@@ -22,15 +22,15 @@ _DIAGONAL, _UP, _LEFT = 0, 1, 2
 def align_mined(source_tokens: Tokens, target_tokens: Tokens) -> Spans:
     """Group the tokens of two tokenizations along the cheapest warping path of each text.
 
-    The path starts at both first tokens and ends at both last; a step goes to the next token of both sides
-    (diagonal), of the source (up) or of the target (left), and each pair of tokens on it costs the Levenshtein
-    distance of their bytes. Where steps tie, the path as read from its end prefers the diagonal, then up. Tokens
-    that the path connects form one span, so every token of a text belongs to one unless the other side has none.
+    The path starts at both first tokens and ends at both last; a step goes to the next token of both sides (diagonal),
+    of the source (up) or of the target (left), and each pair of tokens on it costs the Levenshtein distance of their
+    bytes. If steps tie, the path, read from its end, prefers the diagonal, then up. Tokens that the path connects form
+    one span, so every token of a text belongs to one unless the other side has none.
 
     FuseLLM (arXiv 2401.10491, section 3.2) as used by FedMKT (arXiv 2406.02224); distances over bytes instead of
     marked-up token strings are our reading. Takes time and 1 byte of memory per pair of a source and a target token.
 
-    Raises InputError where the sides differ in their number of texts.
+    Raises InputError if the sides differ in their number of texts.
     """
     if len(source_tokens) != len(target_tokens):
         raise InputError(
@@ -52,7 +52,7 @@ def align_mined(source_tokens: Tokens, target_tokens: Tokens) -> Spans:
 
 
 def _batches(source: Tokens, target: Tokens) -> Iterator[list[int]]:
-    """Yield the numbers of texts with tokens on both sides, in order, as many at once as `_CELLS` holds."""
+    """Yield the numbers of texts with tokens on both sides, in order, as many at once as `_CELLS` allows."""
     rows: list[int] = []
     kinds: tuple[set[bytes], set[bytes]] = (set(), set())
     longest = (0, 0)
@@ -85,13 +85,13 @@ def _cuts(source: Tokens, target: Tokens) -> tuple[np.ndarray, np.ndarray]:
         begins[0][texts[cut], i[cut]] = True
         begins[1][texts[cut], j[cut]] = True
         i, j = i - (move != _LEFT), j - (move != _UP)
-        going = i >= 0  # the first pair of a text is entered by the diagonal, which leaves both sides at once
+        going = i >= 0  # the first pair of a text is entered diagonally, which advances both sides
         texts, i, j = texts[going], i[going], j[going]
     return begins
 
 
 def _numbered(texts: Tokens) -> tuple[np.ndarray, list[bytes]]:
-    """Return the tokens as numbers [texts, longest], 0 behind the end, and the token of each number."""
+    """Return the tokens as numbers [texts, longest], 0 after the end, and the token of each number."""
     number = {token: index for index, token in enumerate(dict.fromkeys(token for text in texts for token in text))}
     table = np.zeros((len(texts), max(map(len, texts))), dtype=np.int64)
     for row, text in enumerate(texts):

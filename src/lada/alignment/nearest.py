@@ -1,4 +1,4 @@
-"""The nearest of many strings by edit distance, exactly: most pairs are ruled out in groups, the others measured."""
+"""Finds the exact nearest of many strings by edit distance: most pairs are ruled out in groups, the others measured."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from rapidfuzz.distance import Levenshtein
 from lada.alignment.bags import Groups, bags, bounds, group
 
 GROUP = 32
-"""Strings that are ruled out together: fewer make closer bounds, more make better use of one call."""
+"""How many strings are ruled out together: fewer give tighter bounds, more use each call better."""
 CELLS = 2**26
-"""Bounds held at once, bytes."""
+"""The size of bounds held at once, bytes."""
 
 
 def nearest(strings: Sequence[bytes], others: Sequence[bytes]) -> np.ndarray:
-    """Return for each string the index of the first of `others` at the least edit distance: int64 [n].
+    """Return for each string the index of the first of `others` with the smallest edit distance: int64 [n].
 
     `others` is not empty. Time grows with the pairs that the bounds do not rule out, memory with CELLS.
     """
@@ -33,15 +33,15 @@ def nearest(strings: Sequence[bytes], others: Sequence[bytes]) -> np.ndarray:
 
 
 def _best_first(texts: np.ndarray, targets: np.ndarray, groups: Groups, bound: np.ndarray) -> np.ndarray:
-    """Measure groups in the order of their bounds until what is left of them cannot hold a better target.
+    """Measure groups in the order of their bounds until the remaining ones cannot hold a better target.
 
-    Texts and targets are bytes objects, `bound` uint8 [g, n]. One number, distance · targets + index, says which of
-    two targets is the better; a group's bound and first index give the least that it can hold.
+    Texts and targets are bytes objects, `bound` uint8 [g, n]. One number, distance · targets + index, ranks two
+    targets; a group's bound and first index give the smallest number that it can contain.
     """
     count = len(targets)
     best = np.full(len(texts), np.iinfo(np.int64).max)
     unsure = np.arange(len(texts))
-    low, high = 0, 2  # narrow steps, since what a step finds spares the next
+    low, high = 0, 2  # small steps, since the result of one step saves work in the next
     while len(unsure):
         for members, row in zip(groups.members, bound, strict=True):
             near = np.flatnonzero((row >= low) & (row <= high))

@@ -1,4 +1,4 @@
-"""Which bytes of a text each of its tokens stands for."""
+"""Finds the bytes of a text that each of its tokens covers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from lada.core.plural import counted
 def byte_offsets(tokenizer: Any, vocabulary: Sequence[bytes], text: str, ids: Sequence[int]) -> np.ndarray:
     """Return int32 [n, 2]: start and end in the text's UTF-8 of each token that `tokenizer` gave for it.
 
-    `ids` are those of the whole text without special tokens; `vocabulary` holds the bytes of each id. Where these
-    bytes spell the text, or the text behind one leading space that the tokenizer put there, their lengths are the
-    offsets, to the byte; a token that is but that space has no width. Else, as where a normaliser changed the text,
-    the offsets are the tokenizer's own, which are whole characters: tokens that share a character share its offsets.
+    `ids` are those of the whole text without special tokens; `vocabulary` holds the bytes of each id. If these bytes
+    spell the text, or the text after one leading space that the tokenizer added, their lengths give exact byte offsets;
+    a token that is only this space has no width. Otherwise, for example if a normaliser changed the text, the offsets
+    are the tokenizer's own, which cover whole characters: tokens that share a character share its offsets.
 
-    Raises InputError for a text that neither way traces.
+    Raises InputError if neither way traces the text.
     """
     raw = text.encode()
     pieces = [vocabulary[i] for i in ids]

@@ -1,4 +1,4 @@
-"""Which tokens of two tokenizations of one text stand for the same bytes."""
+"""Finds the tokens of two tokenizations of one text that cover the same bytes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _TEXTS = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
-    """Groups of neighbouring tokens that stand for the same stretch of a text, in the order of the texts.
+    """Groups of neighbouring tokens that cover the same part of a text, in the order of the texts.
 
     `row` int32 [m] is the number of the text. `source` and `target` int32 [m, 2] are half-open ranges of token
     positions in it, first and one past the last. A range starts and ends with a token that has width; tokens without
@@ -40,18 +40,18 @@ class Spans:
 def align_spans(source_offsets: Offsets, target_offsets: Offsets) -> Spans:
     """Group the tokens of two tokenizations at the byte boundaries they share.
 
-    A token whose start equals its end (special tokens, padding) belongs to no span. Between two tokens with width
-    lies the closed interval [furthest end so far, start of the next], longer than a point where a tokenizer drops
-    white space; tokens that overlap, as pieces of one character may, have no boundary between them. A boundary is
-    shared where two intervals touch and each is the first that the other touches, so that the two sides of a span
-    always meet. Everything before the first token is one boundary, which all texts share; the last is the point where
-    the tokens end. Tokens behind the last shared boundary, as where one side was cut, belong to no span.
+    A token whose start equals its end (special tokens, padding) belongs to no span. Between two tokens with width is
+    the closed interval [furthest end so far, start of the next], longer than a point if a tokenizer drops white space;
+    tokens that overlap, as pieces of one character may, have no boundary between them. A boundary is shared if two
+    intervals touch and each is the first that the other touches, so that the two sides of a span always meet.
+    Everything before the first token is one boundary, which all texts share; the last is the point where the tokens
+    end. Tokens after the last shared boundary, for example if one side was cut, belong to no span.
 
-    Grouping at shared byte offsets follows GOLD (huggingface/trl); gaps, overlaps and cuts are our reading. Takes
-    time linear in tokens, but for a binary search per boundary, and memory linear in tokens.
+    Grouping at shared byte offsets follows GOLD (huggingface/trl); gaps, overlaps and cuts are our reading. It takes
+    time linear in tokens, except for a binary search per boundary, and memory linear in tokens.
 
-    Raises InputError, naming side, text and position, for offsets of another shape, below 0, that end before they
-    start or that go backwards, and where the sides differ in their number of texts.
+    Raises InputError, naming side, text and position, for offsets of another shape, below 0, that end before they start
+    or that go backwards, and if the sides differ in their number of texts.
     """
     source, source_lengths = _flat(source_offsets, "source")
     target, target_lengths = _flat(target_offsets, "target")
@@ -61,7 +61,7 @@ def align_spans(source_offsets: Offsets, target_offsets: Offsets) -> Spans:
             f"{counted(len(target_lengths), 'target text')}; "
             "expected the same texts on both sides"
         )
-    # Some tens of texts at once keep the arrays in the processor's cache.
+    # With a few dozen texts at once, the arrays stay in the processor's cache.
     parts = [Spans(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros((0, 2), np.int32))]
     at_source, at_target = (np.append(0, np.cumsum(lengths)) for lengths in (source_lengths, target_lengths))
     for begin in range(0, len(source_lengths), _TEXTS):
@@ -77,8 +77,8 @@ def align_spans(source_offsets: Offsets, target_offsets: Offsets) -> Spans:
 
 
 def _aligned(source: np.ndarray, source_lengths: np.ndarray, target: np.ndarray, target_lengths: np.ndarray) -> Spans:
-    """Align texts whose offsets stand one behind the other, [n, 2], `lengths` [texts] of them for each."""
-    # Each text gets its own stretch of a common number line, so that one pass serves them all.
+    """Align texts with concatenated offsets [n, 2], `lengths` [texts] of them for each."""
+    # Each text gets its own part of a common number line, so that one pass handles them all.
     stride = 1 + max((int(offsets.max()) for offsets in (source, target) if len(offsets)), default=0)
     left, right = _boundaries(source, source_lengths, stride), _boundaries(target, target_lengths, stride)
     partner, back = _first_touched(left, right), _first_touched(right, left)
@@ -96,7 +96,7 @@ def _aligned(source: np.ndarray, source_lengths: np.ndarray, target: np.ndarray,
 
 
 def first_fault(offsets: np.ndarray, lengths: np.ndarray) -> tuple[int, int, str] | None:
-    """Return text, position and what is wrong of the first offsets [n, 2] that no tokenizer gives, or None.
+    """Return text, position and fault of the first offsets [n, 2] that no tokenizer can give, or None.
 
     `lengths` [texts] counts the tokens of each text.
     """
@@ -150,7 +150,7 @@ def _boundaries(offsets: np.ndarray, lengths: np.ndarray, stride: int) -> _Bound
     end = np.maximum.accumulate(offsets[:, 1][tokens] + origin)
     first = np.diff(origin, prepend=-1) > 0
     last = np.roll(first, -1)
-    # A text of n tokens has n + 1 boundaries; each token stands between its own and the next.
+    # A text of n tokens has n + 1 boundaries; each token is between its own and the next.
     index = np.arange(len(tokens))
     opening = index + np.cumsum(first) - 1
     closing = opening + 1
@@ -169,7 +169,7 @@ def _ranges(side: _Boundaries, opens: np.ndarray, closes: np.ndarray, begin: np.
 
 
 def _first_touched(own: _Boundaries, other: _Boundaries) -> np.ndarray:
-    """Return for each boundary the index of the first of the other side's that touches it, -1 where none does."""
+    """Return for each boundary the index of the first of the other side's that touches it; -1 if none does."""
     first = np.searchsorted(other.high, own.low)
     found = first < len(other.high)
     found[found] = other.low[first[found]] <= own.high[found]

@@ -1,4 +1,4 @@
-"""The true bytes of every token of a tokenizer, read from what the tokenizer says of itself, whatever its class."""
+"""Finds the true bytes of every token of a tokenizer of any class, from the tokenizer's own description."""
 
 import json
 import re
@@ -18,7 +18,8 @@ BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """Return GPT-2's letter for each byte, inverted: printable Latin-1 stands for itself, the rest follows U+0100."""
+    """Return the inverse of GPT-2's letter for each byte: printable Latin-1 represents itself, the rest follows
+    U+0100."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
@@ -29,7 +30,7 @@ ALPHABET = _byte_alphabet()
 
 @dataclass(frozen=True, slots=True)
 class _Spelling:
-    """How a tokenizer's vocabulary writes bytes; `spaces` are the strings that stand for others, often for a space."""
+    """How a tokenizer's vocabulary writes bytes; `spaces` are strings that represent others, often a space."""
 
     alphabet: Mapping[str, int] | None = None
     prefix: str = ""
@@ -41,7 +42,7 @@ class _Spelling:
         """Return the bytes of one entry of the model's own vocabulary."""
         if self.byte_tokens and (match := BYTE_TOKEN.fullmatch(token)):
             return bytes.fromhex(match[1])
-        # A token that is nothing but its affix is that text itself.
+        # A token that is only its affix is that text itself.
         text = token.removeprefix(self.prefix).removesuffix(self.suffix) or token
         if self.alphabet is not None:
             return bytes(map(self.alphabet.__getitem__, text)) if self.alphabet.keys() >= set(text) else text.encode()
@@ -51,12 +52,12 @@ class _Spelling:
 
 
 def token_bytes(tokenizer: Any) -> list[bytes]:
-    """Return the bytes that each token id stands for, ids 0 to the greatest; an id without a token has b"".
+    """Return the bytes of each token id, from 0 to the greatest; an id without a token has b"".
 
-    `tokenizer` is a transformers tokenizer, fast or slow. Added and special tokens stand for their literal text. The
-    space between two words is part of a token only where the vocabulary writes it there: not with WordPiece,
-    `</w>` or whole words, where it belongs to no token (our reading; the tokenizers' offsets say the same). Raises
-    InputError where nothing says how the vocabulary writes bytes.
+    `tokenizer` is a transformers tokenizer, fast or slow. Added and special tokens represent their literal text. The
+    space between two words is part of a token only if the vocabulary writes it there. With WordPiece, `</w>` or whole
+    words it belongs to no token (our reading, which agrees with the tokenizers' offsets). Raises InputError if nothing
+    tells how the vocabulary writes bytes.
     """
     vocabulary, spelling, own = _describe(tokenizer)
     table = [b""] * (max(vocabulary.values(), default=-1) + 1)
@@ -70,7 +71,7 @@ def token_bytes(tokenizer: Any) -> list[bytes]:
 
 
 def _describe(tokenizer: Any) -> tuple[Mapping[str, int], _Spelling, Mapping[str, int]]:
-    """Return the whole vocabulary, how it is spelt and the part of it that is the model's own."""
+    """Return the whole vocabulary, its spelling, and the part of it that is the model's own."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return tokenizer.get_vocab(), _fast(json.loads(backend.to_str())), backend.get_vocab(with_added_tokens=False)
@@ -91,7 +92,8 @@ def _parts(component: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
 
 
 def _fast(description: Mapping[str, Any]) -> _Spelling:
-    """Read a `tokenizer.json`: the decoder undoes what normalizer and pre-tokenizer do, and any of them may tell."""
+    """Read a `tokenizer.json`: the decoder undoes what normalizer and pre-tokenizer do, and any of them may show the
+    spelling."""
     model = description["model"]
     decoders = list(_parts(description["decoder"]))
     before = [*_parts(description["normalizer"]), *_parts(description["pre_tokenizer"])]
@@ -122,7 +124,7 @@ def _fast(description: Mapping[str, Any]) -> _Spelling:
 
 
 def _slow(tokenizer: Any, vocabulary: Mapping[str, int]) -> _Spelling:
-    """Read a tokenizer written in Python: its attributes, else the marks that its vocabulary shows."""
+    """Read a tokenizer written in Python: its attributes, else the marks in its vocabulary."""
     if isinstance(alphabet := getattr(tokenizer, "byte_decoder", None), Mapping):
         return _Spelling(alphabet=alphabet)
     if vocabulary.keys() >= ALPHABET.keys():

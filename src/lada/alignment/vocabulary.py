@@ -11,11 +11,11 @@ from lada.core.errors import InputError
 
 
 def nearest_tokens(source: Sequence[bytes], target: Sequence[bytes]) -> np.ndarray:
-    """Return for each source token the target token at the least Levenshtein distance over bytes: int32 [source].
+    """Return for each source token the target token with the smallest Levenshtein distance over bytes: int32 [source].
 
     A tie goes to the lexicographically smallest bytes (our reading: compared as unsigned numbers), and among equal
-    tokens to the lowest id. Any bytes are tokens, the empty string too. Exact: the same as measuring all pairs.
-    Raises InputError where `target` is empty.
+    tokens to the lowest id. Any bytes may be tokens, even the empty string. The result is exact: the same as measuring
+    all pairs. Raises InputError if `target` is empty.
     """
     if not len(target):
         raise InputError(
@@ -28,7 +28,7 @@ def nearest_tokens(source: Sequence[bytes], target: Sequence[bytes]) -> np.ndarr
     ranked = sorted(lowest)  # the first of several answers is then the smallest
     chosen = np.full(len(rest), -1)
     hashed = [partial(at_distance, edits=edits) for edits in (1, 2)]
-    if 2 * len(rest) < len(ranked):  # few tokens are sooner searched than a great target is hashed in pairs of places
+    if 2 * len(rest) < len(ranked):  # searching a few tokens is faster than hashing a large target in pairs of places
         hashed.pop()
     for closest in (*hashed, nearest):
         left = np.flatnonzero(chosen < 0)

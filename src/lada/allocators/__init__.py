@@ -1,1 +1,1 @@
-"""Which samples, for which (teacher, student) pair and direction?"""
+"""Allocators: which samples a student learns from a teacher, in one direction."""

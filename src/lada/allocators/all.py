@@ -1,4 +1,4 @@
-"""Every sample: what a bare host learns from, and the most that a filter can choose."""
+"""Every sample: the choice of a bare host, and the most that a filter can choose."""
 
 import numpy as np
 

@@ -10,11 +10,11 @@ def cluster(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return a cluster number for each row of `embeddings` [n, d]: k-means on unit vectors, at most n clusters."""
     if not len(embeddings):
         return np.zeros(0, dtype=np.int64)
-    from sklearn.cluster import k_means  # seconds to import, which a command that only looks does not need
+    from sklearn.cluster import k_means  # takes seconds to import, which commands that only read do not need
 
     unit = _unit(embeddings)
     count = min(count, len(np.unique(unit, axis=0)))
-    with threadpool_limits(1):  # the bits of a sum depend on how many threads share it
+    with threadpool_limits(1):  # the exact value of a sum depends on the number of threads
         labels = k_means(unit, count, n_init=4, random_state=seed % 2**32)[1]  # pyright: ignore[reportArgumentType]
     return np.asarray(labels, dtype=np.int64)
 
@@ -29,7 +29,7 @@ def centres_of(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 def nearest(embeddings: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Return the number of the nearest of `centres` [c, d] for each row of `embeddings` [n, d], int64 [n]."""
     unit = _unit(embeddings.astype(np.float64))
-    # Row by row: within a product of matrices, what becomes of one row may depend on how many others there are.
+    # Row by row: in a matrix product, the result for a row may depend on the number of other rows.
     return np.array([np.square(row - centres).sum(1).argmin() for row in unit], np.int64)
 
 

@@ -51,5 +51,5 @@ def gains(losses: np.ndarray, briers: np.ndarray) -> np.ndarray:
     total = losses[known].sum()
     if total <= 0:
         return np.where(known, 0.0, np.nan)
-    # (L / ΣL) · 2ρ is 2B / ΣL: so a path without loss needs no case of its own.
+    # (L / ΣL) · 2ρ is 2B / ΣL, so a path without loss needs no special case.
     return np.where(known, (2 * briers - losses * briers[known].sum() / total) / total, np.nan)

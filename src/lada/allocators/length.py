@@ -1,4 +1,4 @@
-"""Length alone: rules that look at nothing else, yet are hard to beat."""
+"""Length: rules that look only at the length of a path, yet are hard to beat."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class ByLength(Memoryless):
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
-        sizes = [len(path.text.encode()) for path in candidates.teacher_paths]  # as they are, whatever is claimed
+        sizes = [len(path.text.encode()) for path in candidates.teacher_paths]  # real ones, not claims
         scores = self.sign * np.array(sizes, dtype=np.float64)
         allowed = self.options.may_take(candidates.teacher_paths)
         chosen = top(scores, allowed, self.options.limit(len(scores)))

@@ -49,7 +49,7 @@ def block_means(vectors: np.ndarray, block: int) -> np.ndarray:
 
 def fit(weights: Weights, inputs: np.ndarray, targets: np.ndarray, *, epochs: int, learning_rate: float) -> Weights:
     """Return the weights after `epochs` full-batch Adam steps on the mean squared error of `targets` [n]."""
-    import torch  # here, since who only reads an allocator's options does not need it
+    import torch  # here, since reading an allocator's options does not need it
 
     tensors: dict[str, Tensor] = {
         name: torch.from_numpy(np.array(array)).requires_grad_(True) for name, array in weights.items()

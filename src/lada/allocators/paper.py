@@ -212,11 +212,11 @@ class LadaPaper(Pluggable):
             return None
         pending = _of("pending", state, Pending)
         if self.options.reward == "rounds":
-            # S of two choices needs two of them, so that this reward is known one round later than the other.
+            # This reward compares two choices, so it is known one round later than the other.
             if "previous.keys" not in state:
                 return None
             previous = _of("previous", state, Pending)
-            with np.errstate(over="ignore"):  # a sum that is infinite is not known, so that nothing is gained by it
+            with np.errstate(over="ignore"):  # an infinite sum is unknown, so it counts as no gain
                 reward = paper_reward(previous.losses, pending.losses)
             return previous.rewarded(np.arange(len(previous.keys)), np.full(len(previous.keys), reward))
         if studied is None or studied.round != int(state["pending.round"]):

@@ -5,7 +5,7 @@ import numpy as np
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(−x)), elementwise."""
-    from scipy.special import expit  # here, since who only reads options does not need it
+    from scipy.special import expit  # here, since reading options does not need it
 
     return expit(x)
 

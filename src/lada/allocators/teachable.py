@@ -1,4 +1,4 @@
-"""A rule on verdicts and losses: only the teacher is right, and it is surer than the student."""
+"""A rule on verdicts and losses: only the teacher is right, and it is more confident than the student."""
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.features import prior_reward

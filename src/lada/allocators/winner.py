@@ -1,4 +1,4 @@
-"""A contest between the two paths: the student learns the surer one."""
+"""A contest between the two paths: the student learns the more confident one."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from lada.core.terms import Source
     "winner", options=RuleOptions, status="our reading", needs=COMPARING, tags=("labels", "feedback", "self-knowledge")
 )
 class Winner(Memoryless):
-    """If the two answers differ, the path of the party that is surer of its least sure token.
+    """If the two answers differ, the path of the party that is more confident of its least certain token.
 
     A path without an answer never wins. With `gold`, neither does one known to be wrong, from either party.
     """
@@ -20,7 +20,7 @@ class Winner(Memoryless):
     options: RuleOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
-        """See Allocator.apply. With a budget, the teacher's wins come first, surest first; a tie goes to the student.
+        """See Allocator.apply. With a budget, the teacher's wins come first, by confidence. A tie goes to the student.
 
         The student's own wins only fill the rest. Otherwise a confident student would spend the whole budget on itself.
         """
@@ -34,5 +34,5 @@ class Winner(Memoryless):
         chosen = [*top(scores, allowed & teacher_wins, None), *top(scores, allowed & ~teacher_wins, None)]
         chosen = chosen[: self.options.limit(len(scores))]
         sources: dict[int, Source] = {i: "teacher" if teacher_wins[i] else "student" for i in chosen}
-        reasons = {i: f"answers differ and the {sources[i]} is surer" for i in chosen}
+        reasons = {i: f"answers differ and the {sources[i]} is more confident" for i in chosen}
         return state, allocate(candidates, chosen, sources, scores, reasons), {}

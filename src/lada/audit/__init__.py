@@ -1,1 +1,1 @@
-"""What left each client of a run, and the search for what must not have."""
+"""Audits of a run: lists what left each client, and searches it for text that must not have left."""

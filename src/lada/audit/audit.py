@@ -1,4 +1,4 @@
-"""Audit a run on the machine that has its folder: what left each client, and whether any of it was private."""
+"""Audits a run on the machine with its folder: what left each client, and whether any of it was private."""
 
 import re
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def _run(run: Path) -> tuple[RunConfig, Place]:
         return run_folder.read(run)
     except InputError:
         raise InputError(
-            f"{str(run)!r} is not the folder of a run: it lacks a sound {run_folder.CONFIG} or {run_folder.PLACE}; "
+            f"{str(run)!r} is not the folder of a run: it lacks a valid {run_folder.CONFIG} or {run_folder.PLACE}; "
             "expected a folder such as runs/demo"
         ) from None
 
@@ -118,14 +118,15 @@ def _lines(file: Path) -> list[Canary]:
 
 
 def _private(folder: Path, client: ClientConfig, task: TaskData) -> Distinctive:
-    """Return what to look for of a client's private samples and of its log of errors, whatever it withheld itself."""
-    from lada.federation.client_app import ERROR_LOG  # here, since it takes Flower
+    """Return the passages of a client's private samples and error log to search for, regardless of what it withheld
+    itself."""
+    from lada.federation.client_app import ERROR_LOG  # here, since it imports Flower
 
     private = list(task.private[client.name])
     log = folder / ERROR_LOG
     if log.exists():
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        # What stands above each error (time, run, round) is the program's, and so are these words in its notices.
+        # The line above each error (time, run, round) is the program's, and so are these words in its notices.
         private.append(Sample(ERROR_LOG, "\n".join(line for line in lines if not HEAD.match(line))))
     return Distinctive(private, known_texts(task, client), client.withhold or Withholding())
 

@@ -1,4 +1,4 @@
-"""Texts that must not have left, in the forms in which they could have."""
+"""Texts that must not have left, in all forms in which they could have."""
 
 import base64
 import json
@@ -10,30 +10,32 @@ from lada.core.errors import InputError
 from lada.core.plural import counted
 
 LEAST, MOST = 6, 10_000
-"""Characters of a canary, spaces not counted: fewer turn up by chance, more do not fit the search's windows."""
+"""The allowed characters of a canary, without spaces: shorter ones occur by chance, longer ones do not fit the search's
+windows."""
 
 
 def folded(text: str) -> str:
-    """Return a text without what readers overlook: case, spaces and line ends, compatibility forms of characters."""
+    """Return a text without case, spaces, line ends and compatibility forms of characters, which readers overlook."""
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """One text to search for; `name` stands for it wherever the outcome is told."""
+    """One text to search for; reports use `name` instead of the text."""
 
     name: str
     folded: str
     patterns: tuple[tuple[str, bytes], ...]
 
     def forms_in(self, data: bytes, text: str) -> list[str]:
-        """Return the forms in which it stands in `data`, whose folded text is `text`."""
+        """Return the forms in which it occurs in `data`, whose folded text is `text`."""
         found = list(dict.fromkeys(form for form, pattern in self.patterns if pattern in data))
         return found or ["but for case and spaces"] * (self.folded in text)
 
 
 def make_canary(name: str, text: str) -> Canary:
-    """Return the canary for a text. Raises InputError, without repeating it, for one that is too short or too long."""
+    """Return the canary for a text. Raises InputError, which does not repeat the text, if it is too short or too
+    long."""
     short = folded(text)
     if len(short) < LEAST or len(text) > MOST:
         raise InputError(
@@ -57,9 +59,10 @@ def make_canary(name: str, text: str) -> Canary:
 
 
 def _base64(data: bytes, shift: int) -> tuple[bytes, bytes]:
-    """Return what any base64 of `data` has where `shift` bytes (modulo 3) stand before it, in both alphabets.
+    """Return the characters that every base64 form of `data` after `shift` bytes (modulo 3) contains, in both
+    alphabets.
 
-    The characters at the ends are left out: they depend on what stands around.
+    The characters at the ends are omitted, since they depend on the surrounding bytes.
     """
     first, last = -(-8 * shift // 6), 8 * (shift + len(data)) // 6
     whole = bytes(shift) + data

@@ -1,17 +1,18 @@
-"""Find zstd frames within other bytes and unpack them (format: RFC 8878, section 3.1)."""
+"""Finds zstd frames within other bytes and unpacks them (format: RFC 8878, section 3.1)."""
 
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 MAGIC = b"\x28\xb5\x2f\xfd"
-"""What every frame begins with."""
+"""The beginning of every frame."""
 
 
 def unpack(data: bytes, size: int, overlap: int) -> Iterator[bytes]:
-    """Yield what each frame in `data` holds, at most `size` bytes at a time.
+    """Yield the content of each frame in `data`, at most `size` bytes at a time.
 
-    The last `overlap` of them are given again with the next. What looks like a frame and cannot be unpacked is none.
+    The last `overlap` bytes are repeated with the next ones. Bytes that look like a frame but cannot be unpacked are
+    ignored.
     """
     start = data.find(MAGIC)
     while start >= 0:
@@ -25,7 +26,7 @@ def unpack(data: bytes, size: int, overlap: int) -> Iterator[bytes]:
 
 
 def frame_end(data: bytes, start: int) -> int | None:
-    """Return where the frame that begins at `start` ends; None where there is none or it is cut short."""
+    """Return the end of the frame that begins at `start`; None if there is no frame or it is truncated."""
     if start + 5 > len(data):
         return None
     flags = data[start + 4]

@@ -8,18 +8,18 @@ from lada.codecs.soft_targets import spelled
 from lada.core.errors import CodecError
 
 WINDOW, OVERLAP = 16 << 20, 1 << 16
-"""Bytes that are searched at once, and those at their end that are searched again with the next ones."""
+"""The number of bytes that are searched at once, and how many at their end are searched again with the next ones."""
 DEPTH = 3
-"""Most zstd frames within one another that are unpacked."""
+"""The most nested zstd frames that are unpacked."""
 Layer = tuple[str, bytes]
-"""How the bytes were come by, and at most WINDOW of them."""
+"""How the bytes were obtained, and at most WINDOW of them."""
 
 
 def layers(data: bytes, vocabulary: Sequence[bytes] | None = None) -> Iterator[Layer]:
-    """Yield what is to be searched of one message part.
+    """Yield the bytes of one message part to search.
 
-    The strings of an Arrow table lie in its bytes as they are, so unpacking it is enough. Token scores are spelled out
-    with the sender's `vocabulary`, a token's bytes by its id, where that is known.
+    An Arrow table's bytes contain its strings unchanged, so unpacking it is enough. Token scores are spelled out with
+    the sender's `vocabulary` (a token's bytes by its id), if it is known.
     """
     yield from _layers(data, "as sent", DEPTH)
     if vocabulary is not None:

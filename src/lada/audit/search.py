@@ -1,4 +1,4 @@
-"""Search all that one client sent for canaries and for distinctive passages of its private texts."""
+"""Searches everything that one client sent for canaries and for distinctive passages of its private texts."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ from lada.privacy.distinctive import Distinctive
 def search(
     folder: Path, rows: Sequence[LedgerRow], canaries: Sequence[Canary], private: Distinctive | None, codecs: Codecs
 ) -> Searched:
-    """Search what a client kept in `folder` of all it sent; `rows` are the ledger's of its messages.
+    """Search a client's copies in `folder` of what it sent; `rows` are the ledger's rows of its messages.
 
-    A row is covered where a part with its digest was kept: so what was searched is what arrived. Parts that are in no
-    row, such as a reply that came too late, are searched too, and so are the names in the rows, which travel beside.
+    A row is covered if a part with its digest was kept, so the searched part is the one that arrived. Parts without a
+    row, such as a late reply, are searched too, and so are the names in the rows, which are sent with the parts.
     """
     of = {row.digest: row for row in rows}
     words = _vocabulary(folder, rows)
@@ -55,14 +55,14 @@ def search(
 
 
 class Finds:
-    """What has been found so far, each thing once per message part."""
+    """The findings so far, each once per message part."""
 
     def __init__(self, canaries: Sequence[Canary], private: Distinctive | None) -> None:
         self._canaries, self._private = canaries, private
         self.found: dict[tuple[str, str, str], Found] = {}
 
     def look(self, read: Iterable[Layer], row: LedgerRow | None, digest: str) -> None:
-        """Look for canaries in the layers of one message part."""
+        """Search for canaries in the layers of one message part."""
         for layer, data in read if self._canaries else ():
             flat = folded(data.decode("utf-8", "replace"))
             for canary in self._canaries:
@@ -70,7 +70,7 @@ class Finds:
                     self._add(canary.name, form, layer, row, digest)
 
     def read(self, found: Iterable[Text], row: LedgerRow | None, digest: str) -> None:
-        """Look for passages of private samples in the texts of one message part."""
+        """Search for passages of private samples in the texts of one message part."""
         for layer, text, alone in found if self._private else ():
             for passage in self._private.found_in(text, alone=alone) if self._private else ():
                 form = f"{counted(passage.words, 'word')} in a row, {passage.kind}"
@@ -93,12 +93,12 @@ def _entry(what: str, form: str, layer: str, row: LedgerRow | None, digest: str)
 
 
 def _names(rows: Sequence[LedgerRow]) -> list[str]:
-    """Return the names that travel beside what the parts hold."""
+    """Return the names that are sent in addition to the parts' content."""
     return sorted({name for row in rows for name in (row.phase, row.sender, row.kind)})
 
 
 def _vocabulary(folder: Path, rows: Sequence[LedgerRow]) -> list[bytes] | None:
-    """Return what the client's token ids stand for, as it told once; None where it did not."""
+    """Return the client's vocabulary, which it sends once; None if it did not."""
     wanted = {row.digest for row in rows if row.kind == vocabulary.KIND}
     for digest, data in last_reply.read(folder) if wanted else ():
         if digest in wanted:

@@ -1,11 +1,11 @@
-"""A message part as the texts in it, read by its kind: what is searched for passages of private samples."""
+"""Extracts the texts in a message part by its kind, to search them for passages of private samples."""
 
 from lada.codecs.base import CODECS, Codec, Codecs, Text, Words
 from lada.core.errors import CodecError
 
 
 def texts(kind: str | None, data: bytes, words: Words, codecs: Codecs) -> list[Text]:
-    """Return the texts in a part of a kind; None: of whichever kind it can be read as.
+    """Return the texts in a part of a kind; None: of any kind as which it can be read.
 
     Raises CodecError for a part that cannot be read, such as token scores without the vocabulary of their ids.
     """
@@ -22,5 +22,5 @@ def texts(kind: str | None, data: bytes, words: Words, codecs: Codecs) -> list[T
 
 
 def _all(codecs: Codecs) -> list[Codec]:
-    """Return the codec of each kind that there is."""
+    """Return the codecs of all kinds."""
     return [codecs[kind] for kind in CODECS.names() if kind in codecs]

@@ -1,4 +1,4 @@
-"""What an audit says, as typed records: `lada audit --json` prints them."""
+"""The result of an audit as typed records, which `lada audit --json` prints."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Verdict = Literal["clean", "found", "not searched"]
 
 
 class Crossing(Record):
-    """All parts of one kind that one client sent or received; `samples` None where they are of none."""
+    """All parts of one kind that one client sent or received; `samples` is None if the kind has none."""
 
     kind: str
     messages: int
@@ -19,33 +19,34 @@ class Crossing(Record):
 
 
 class Found(Record):
-    """Something that must not have left, in one message part; None where the ledger has no row of that part."""
+    """Text that must not have left, in one message part; fields are None if the ledger has no row of that part."""
 
     what: str
     """The canary's or the private text's name, never the text."""
     form: str
     layer: str
-    """How the bytes were come by in which it stands."""
+    """How the bytes that contain it were obtained."""
     kind: str | None
     round: int | None
     phase: str | None
     digest: str
-    """SHA-256 of the part; empty for the names that travel beside it."""
+    """SHA-256 of the part; empty for names that are sent with it."""
 
 
 class Searched(Record):
-    """The search of all that one client sent."""
+    """The search of everything that one client sent."""
 
     parts: int
     bytes: int
     uncovered: int
-    """Rows of the ledger without a kept part of their digest: the search says nothing of these."""
+    """Rows of the ledger without a kept part of their digest; these were not searched."""
     beside: int
-    """Kept parts without a row, such as those of a reply that came too late; searched as well."""
+    """Kept parts without a row, such as those of a late reply; they were searched too."""
     unread: int
-    """Parts in a form that cannot be read, such as token scores without a vocabulary: searched as they are alone."""
+    """Parts in an unreadable form, such as token scores without a vocabulary; only their raw bytes were searched."""
     passages: int | None
-    """Distinctive passages of private texts that were searched for; None where these are not on this machine."""
+    """The number of distinctive passages of private texts that were searched for; None if the texts are not on this
+    machine."""
     found: tuple[Found, ...]
 
 
@@ -56,19 +57,19 @@ class ClientAudit(Record):
     sent: tuple[Crossing, ...]
     received: tuple[Crossing, ...]
     searched: Searched | None
-    """None where the client did not keep what it sent."""
+    """None if the client kept no copies of what it sent."""
     pooled: int = 0
-    """Samples that it sent as such by the ledger's account, which are private: its host pools them."""
+    """The number of private samples that it sent according to the ledger, because its host pools them."""
     notes: tuple[str, ...]
     memberships: tuple[Membership, ...] = ()
 
     @computed_field
     @property
     def verdict(self) -> Verdict:
-        """`clean` says that every byte in the ledger was searched for private passages and nothing was found.
+        """`clean` means that every byte in the ledger was searched for private passages and nothing was found.
 
-        Private samples in the ledger are found, whether their bytes were kept to be searched or not. `not searched` is
-        whoever kept no whole copy, or sent what cannot be read.
+        Private samples in the ledger count as found, even if no copies of their bytes were kept. A client is `not
+        searched` if it kept no complete copy, or sent parts that cannot be read.
         """
         searched = self.searched
         if self.pooled or (searched and searched.found):
@@ -107,6 +108,6 @@ class Audit(Record):
 
     @property
     def exit_code(self) -> int:
-        """What the command ends with: 1 where something was found, 4 where something was not searched, else 0."""
+        """The exit code of the command: 1 if something was found, 4 if something was not searched, else 0."""
         verdicts = {client.verdict for client in self.clients}
         return 1 if "found" in verdicts else 4 if "not searched" in verdicts else 0

@@ -1,1 +1,1 @@
-"""Suites: every method on the same work, over seeds, with intervals."""
+"""Suites: run every method on the same work, over seeds, and compare them with intervals."""

@@ -1,4 +1,4 @@
-"""A cell of a suite: one run, what it is called, and what tells its figures from those of another configuration."""
+"""A cell of a suite: one run, with its name and a digest that identifies its configuration."""
 
 import hashlib
 import json
@@ -17,20 +17,20 @@ UNTOLD = frozenset(
     {"name", "workers", "keep_messages", "timeout", "engine"}
     | {point.key for point in chosen_points() if point.observes}
 )
-"""Keys of a run that change nothing of its figures."""
+"""Keys of a run that do not affect its figures."""
 
 LATER = frozenset({"withhold"} | {point.key for point in chosen_points()})
-"""Keys that came later; without a value they change nothing of the figures that were there before."""
+"""Keys that were added later; without a value, they do not affect earlier figures."""
 DEFAULTS = {
     point.key: spelled_out(point.registry, MethodChoice(name=point.default), point.key).model_dump(mode="json")
     for point in chosen_points()
     if point.later and point.default
 }
-"""Nor do these with their default."""
+"""Keys that do not affect earlier figures at their default."""
 
 
 class CellKey(NamedTuple):
-    """What tells a cell of a suite from the others."""
+    """The key that identifies a cell within a suite."""
 
     scenario: str
     row: str
@@ -38,24 +38,24 @@ class CellKey(NamedTuple):
     seed: int
     track: MaybeTrack = ""
     budget: float = 1.0
-    """By how much every budget of tokens is multiplied."""
+    """The factor of every budget of tokens."""
     setting: str = ""
     """The configuration of a search; empty for a cell that is reported."""
 
     def __str__(self) -> str:
-        """Return what the cell is called where people read it."""
+        """Return the cell's name for display."""
         parts = [self.scenario, self.row, *filter(None, (self.setting, self.track))]
         parts += [f"world {self.world}", f"seed {self.seed}"]
         return ", ".join([*parts, *([f"{self.budget:g} x tokens"] if self.budget != 1 else [])])
 
     @property
     def work(self) -> str:
-        """Return a name that cells share which do the same work by other methods."""
+        """Return a name that is shared by cells that do the same work with different methods."""
         return slug(f"{self.scenario}-{self.world}-{self.seed}-{self.budget:g}")
 
     @property
     def run_name(self) -> str:
-        """Return the name of its run: of the letters that folders may have, and no longer."""
+        """Return the name of its run, with the characters and length that a folder's name may have."""
         name = slug(str(self).replace(", ", "-"))
         if len(name) <= LONGEST:
             return name
@@ -64,12 +64,12 @@ class CellKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Written:
-    """What stood in the suite's file when a cell was made."""
+    """The content of the suite's file when a cell was run."""
 
     suite: str = ""
-    """A digest of the file."""
+    """The digest of the file."""
     hypotheses: tuple[str, ...] = ()
-    """A digest of each hypothesis."""
+    """The digest of each hypothesis."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Cell:
 
     @cached_property
     def digest(self) -> str:
-        """Return what tells whether figures are of this configuration: a digest of all that changes them."""
+        """Return a digest of everything that affects the figures, to recognise figures of this configuration."""
         told = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in UNTOLD}
         for part in (told, told["server"], *told["clients"]):
             for key in LATER & part.keys():

@@ -1,4 +1,4 @@
-"""How a standing is written: the columns of a table, and its numbers."""
+"""The columns of tables of standings, and the format of their numbers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ AREAS_SAID = {"overall": "all domains", **SAID}
 
 
 def interval(effect: Effect | None, sign: str = "") -> str:
-    """Return a mean with its interval, where it has one."""
+    """Return a mean with its interval, if it has one."""
     if effect is None:
         return NONE
     if effect.low is None or effect.high is None:
@@ -53,19 +53,19 @@ def counts(worlds: bool) -> list[Column]:
 
 
 def by_area(standings: Sequence[Standing]) -> list[Column]:
-    """Return the columns of the clients' differences by kind of question; none where no row has one."""
+    """Return the columns of the clients' differences by kind of question; none if no row has one."""
     known = [area for area in SAID if any(area in s.areas for s in standings)]
     return [(SAID[area], lambda s, area=area: interval(s.areas.get(area), "+")) for area in known]
 
 
 def further(standings: Sequence[Standing], figures: Mapping[str, Figure] = FIGURES) -> list[Column]:
-    """Return the columns of further figures, but for those that no row has."""
+    """Return the columns of further figures, except those that no row has."""
     known = [name for name in figures if any(s.figures[name] is not None for s in standings)]
     return [(name, lambda s, name=name: _number(s.figures[name], figures[name])) for name in known]
 
 
 def costs(standings: Sequence[Standing]) -> list[Column]:
-    """Return the columns of what a row costs; of what a filter spends on trying only where one does."""
+    """Return the columns of a row's costs; the cost of trials only if a filter has any."""
 
     def tokens(name: SideName, of: Callable[[Standing], Place]) -> list[Column]:
         return [
@@ -83,7 +83,7 @@ def costs(standings: Sequence[Standing]) -> list[Column]:
 
 
 def claim(verdict: Verdict) -> str:
-    """Return in words what a hypothesis says."""
+    """Return a hypothesis in words."""
     of = verdict.hypothesis
     better = "better" if of.claim == "better" else f"at most {of.margin:g} points worse"
     side = "the clients are" if of.side == "clients" else "the LLM is"
@@ -106,7 +106,7 @@ SEARCH: list[Column] = [
     ("%, mean", lambda pair: f"{pair[1].mean:.1f}"),
     ("chosen", lambda pair: "chosen" if pair[1].setting == pair[0].chosen else ""),
 ]
-"""Of what a search tried: pairs of a choice and one configuration of it."""
+"""Columns for a search: pairs of a choice and one of its configurations."""
 HYPOTHESES: list[Column] = [
     ("hypothesis", lambda v: v.hypothesis.name),
     ("claim", claim),
@@ -117,7 +117,7 @@ HYPOTHESES: list[Column] = [
     ("verdict", lambda v: f"**{v.said}**"),
     ("cells", lambda v: f"{v.cells} of {v.wanted}{f', {v.earlier} run before it was written' if v.earlier else ''}"),
 ]
-"""Of a table of hypotheses; Markdown."""
+"""Columns of a table of hypotheses; Markdown."""
 CURVE: list[Column] = [
     ("row", lambda p: p.row),
     ("times the tokens", lambda p: f"{p.budget:g}"),
@@ -125,4 +125,4 @@ CURVE: list[Column] = [
     ("clients, %", lambda p: interval(p.clients)),
     ("LLM, %", lambda p: interval(p.llm)),
 ]
-"""Of a curve: accuracy under several budgets of tokens."""
+"""Columns of a curve: accuracy under several budgets of tokens."""

@@ -1,4 +1,4 @@
-"""Accuracy by how many tokens were studied, for the rows that ask for it."""
+"""Accuracy by the number of tokens studied, for rows that ask for a curve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Budgeted:
 
     row: str
     budget: float
-    """By how much every budget of tokens was multiplied."""
+    """The factor of every budget of tokens."""
     worlds: int
     seeds: int
     tokens: float
-    """What the clients of a cell studied, those that a filter spent on trying too; mean."""
+    """The mean tokens that the clients of a cell studied, including those that a filter spent on trials."""
     clients: Effect
     llm: Effect
 
@@ -36,12 +36,12 @@ class Curve:
 
     @property
     def heading(self) -> str:
-        """What it is called on a page."""
+        """Its heading on a page."""
         return f"Accuracy by tokens: {self.scenario}{f' (track {self.track})' if self.track else ''}"
 
 
 def curves(suite: Suite, outcomes: Sequence[Outcome]) -> list[Curve]:
-    """Return the curves of a suite, as far as their cells are there."""
+    """Return the curves of a suite, as far as their cells have been run."""
     tracks: dict[MaybeTrack, None] = dict.fromkeys(
         track for row in suite.rows.values() for track in row.tracks or ("",)
     )

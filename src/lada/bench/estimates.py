@@ -1,4 +1,5 @@
-"""How sure a figure of a row is: over worlds where there are several, else over seeds and questions of the one."""
+"""Estimates of a row's figures with their uncertainty: over worlds if there are several, else over seeds and questions
+of the only one."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from lada.evaluation.mixed import MixedEffect, mixed_model
 from lada.report.view import mean
 
 Block = tuple[int, int]
-"""World and seed. All scenarios and rows of one share these, and are taken together."""
+"""World and seed. All scenarios and rows of a block share these, and are resampled together."""
 Cells = Mapping[str, Mapping[Block, Outcome]]
 """One row's outcomes by scenario and block."""
 SIDES: dict[SideName, Callable[[Outcome], list[PartyOutcome]]] = {
@@ -28,18 +29,18 @@ SIDES: dict[SideName, Callable[[Outcome], list[PartyOutcome]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over worlds, and of how many it is."""
+    """A mean over worlds, and their number."""
 
     effect: Effect
     worlds: int
     seeds: int
-    """In the world with the fewest."""
+    """The number of seeds in the world with the fewest."""
     mixed: MixedEffect | None
-    """The same by a mixed model; None where no world has two seeds, or there is one world."""
+    """The same by a mixed model; None if no world has two seeds, or if there is only one world."""
 
 
 def by_row(suite: Suite, outcomes: Iterable[Outcome], track: MaybeTrack, budget: float = 1.0) -> Mapping[str, Cells]:
-    """Return the outcomes of one track and budget. In a suite without `worlds` all are of one world."""
+    """Return the outcomes of one track and budget. In a suite without `worlds`, all are of one world."""
     rows: dict[str, dict[str, dict[Block, Outcome]]] = {}
     for each in outcomes:
         if (each.track, each.budget, each.setting) == (track, budget, ""):
@@ -59,13 +60,13 @@ def estimate(
     name: str,
     bound: float = 0.0,
 ) -> Estimate | None:
-    """Return a row's accuracy on one side, percent, or how much better it is than another row, points.
+    """Return a row's accuracy on one side, percent, or its difference to another row, percentage points.
 
-    It is the mean over scenarios in each world and seed in which all of them were run, by both rows; then over the
-    seeds of each world, then over worlds. `bound` is what a test asks whether it lies above. None where there is no
-    such world and seed, or no question. In a suite of several worlds the interval is over these, and there is none as
-    long as one alone was run; else it is over seeds and questions and says nothing about other worlds, and `name` is
-    what its bootstrap is seeded by.
+    It is the mean over scenarios in each world and seed in which both rows ran all of them, then over the seeds of each
+    world, then over worlds. `bound` is the value above which a test asks the mean to lie. None if there is no such
+    world and seed, or no question. In a suite of several worlds, the interval is over worlds, and there is none while
+    only one was run. Otherwise the interval is over seeds and questions and says nothing about other worlds; `name`
+    seeds its bootstrap.
     """
     compared = [mine] if theirs is None else [mine, theirs]
     if not all(scenario in cells for cells in compared for scenario in scenarios):
@@ -86,7 +87,7 @@ def estimate(
     seeds = [value for seeds in worlds.values() for value in seeds]
     if suite.over_worlds:
         effect = over_units([fmean(each) for each in worlds.values()], bound=bound)
-    elif area == "overall":  # of which the verdict on each question is known
+    elif area == "overall":  # with a known verdict on each question
         effect = over_questions(list(values.values()), seed=crc32(name.encode()), bound=bound)
     else:
         effect = over_units(seeds, bound=bound)
@@ -95,7 +96,7 @@ def estimate(
 
 
 def _values(mine: Outcome, theirs: Outcome | None, side: SideName, area: str) -> np.ndarray | None:
-    """Return the difference of two cells, or one cell's value, by question where that is known; None: no question."""
+    """Return the difference of two cells, or one cell's value, by question if known; None without questions."""
     if theirs is None:
         return _accuracy(mine, side, area)
     if mine.questions != theirs.questions:
@@ -116,9 +117,10 @@ def _accuracy(cell: Outcome, side: SideName, area: str) -> np.ndarray | None:
 
 
 def averaged(cells: Cells, figure: Callable[[Outcome], float | None]) -> float | None:
-    """Return the mean of a figure over the seeds of each world, then over worlds, then scenarios; of known ones.
+    """Return the mean of a figure over the seeds of each world, then worlds, then scenarios; unknown values are
+    skipped.
 
-    As in `estimate`, of worlds and seeds in which all of the scenarios were run.
+    As in `estimate`, only worlds and seeds in which all of the scenarios were run count.
     """
     common = frozenset.intersection(*map(frozenset, cells.values()))
 

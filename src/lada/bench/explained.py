@@ -43,7 +43,7 @@ def explained(suite: Suite) -> str:
 
 
 def searched(frozen: Frozen) -> str:
-    """Return what a search was."""
+    """Return a description of a search."""
     side = "the clients'" if frozen.side == "clients" else "the LLM's"
     worlds = ", ".join(map(str, frozen.development))
     return (

@@ -1,4 +1,4 @@
-"""What a suite's file claims before its cells are run, and what the cells say of it."""
+"""Hypotheses that a suite's file states before its cells are run."""
 
 from typing import Literal
 
@@ -16,24 +16,24 @@ class Hypothesis(Options):
     """One claim about two rows. Its p-value is corrected for the number of hypotheses of the suite."""
 
     name: str = Field(min_length=1)
-    """What the page calls it."""
+    """Its name on the page."""
     row: str
-    """Of which row it is."""
+    """The row that the claim is about."""
     against: str
-    """What that row is compared with."""
+    """The row that it is compared with."""
     track: Track | None = None
-    """On which track; None: the only one that both rows have."""
+    """The track; None: the only one that both rows have."""
     side: SideName = "clients"
-    """Who is meant: the mean of the clients, or the LLM."""
+    """The side: the mean of the clients, or the LLM."""
     area: Area = "overall"
-    """Which questions: all but those of general skill, those of a party's own domains, of others, of domains that are
-    new to a client, those over two domains, or general skill."""
+    """The questions: all except general skill, a party's own domains, others, domains that are new to a client,
+    questions over two domains, or general skill."""
     scenarios: tuple[str, ...] | None = None
-    """In which scenarios, which count alike; None: in all of the suite."""
+    """The scenarios, with equal weight; None: all of the suite."""
     claim: Literal["better", "not worse"] = "better"
-    """`better`: the difference lies above 0. `not worse`: it lies above minus `margin`."""
+    """`better`: the difference is above 0. `not worse`: it is above minus `margin`."""
     margin: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
-    """How many points worse is still not worse."""
+    """How many points worse still counts as not worse."""
 
     @model_validator(mode="after")
     def _margin_of_not_worse(self) -> "Hypothesis":
@@ -46,10 +46,10 @@ class Hypothesis(Options):
 
     @property
     def bound(self) -> float:
-        """What the difference has to lie above, points."""
+        """The bound that the difference must exceed, percentage points."""
         return -(self.margin or 0.0)
 
     @property
     def digest(self) -> str:
-        """Return what tells whether a hypothesis was written as it stands."""
+        """Return a digest, to recognise whether a hypothesis was stated in this form before."""
         return digest_of(self.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""What a row's methods can read beside a client's own private data, told by what its configuration does."""
+"""The information that a row's methods can read besides a client's own private data, derived from its configuration."""
 
 from lada.allocators.base import ALLOCATORS
 from lada.config import RunConfig
@@ -16,19 +16,20 @@ KINDS = {
     "adapter": "others' weights",
     "samples": "others' private data",
 }
-"""What is said of a kind of message part; one that is not here is said by its own name, but for those of HELP."""
+"""The description of each kind of message part; kinds that are missing here are described by their own name, except
+those in HELP."""
 HELP = frozenset({"vocabulary", "metrics", "times"})
-"""Kinds that say nothing of any question."""
+"""Kinds without information about questions."""
 VERBS = {Verb.CONFIDENCE: "log-probs", Verb.JUDGE: "log-probs", Verb.LOG_PROBS: "log-probs, token by token"}
 GOLD = {"answers": "public answers", "rationales": "public rationales"}
 
 
 def information(config: RunConfig) -> tuple[str, ...]:
-    """Return what the parties of a run can read of each other and of the public questions, in words.
+    """Return in words what the parties of a run can read from each other and of the public questions.
 
     It is derived from the steps of the host's round, from what allocator and objective ask of learners, and from what
-    the task tells. A row that could read the public answers is said to, whether its filter looks at them or not: what a
-    party replays, or tries again, may depend on them too.
+    the task reveals. A row that could read the public answers is listed as reading them even if its filter does not:
+    what a party replays, or tries again, may depend on them too.
     """
     objective, allocator = config.make(OBJECTIVES), config.make(ALLOCATORS)
     steps = [step for step in config.make(HOSTS).plan(1, objective) if isinstance(step, Step)]

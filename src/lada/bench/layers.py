@@ -1,4 +1,4 @@
-"""Keys of a configuration that lie over others, and what becomes of them in a world, on a track and under a budget."""
+"""Layers of configuration keys, and how a world, a track and a budget change them."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -11,29 +11,29 @@ from lada.points import chosen_points
 from lada.tasks.options import TaskOptions
 
 Track = Literal["unlabelled", "answers", "rationales"]
-"""What anybody can know of the public questions. Methods are compared on one track alone."""
+"""What the parties may know about the public questions. Methods are compared only within one track."""
 MaybeTrack = Track | Literal[""]
-"""Empty where a suite has no tracks, and the configuration says what is known."""
+"""Empty if a suite has no tracks; the configuration then says what is known."""
 GOLD: dict[Track, str] = {"unlabelled": "none", "answers": "answers", "rationales": "rationales"}
-"""What `task.gold` is on each track."""
+"""The value of `task.gold` on each track."""
 WORLD = "{world}"
-"""What stands for a world's number in any text of a suite's configuration."""
+"""The mark for a world's number in any text of a suite's configuration."""
 AFTER = "{after}"
-"""What stands for the folder of another row's run; see SuiteRow.after."""
+"""The mark for the folder of another row's run; see SuiteRow.after."""
 
 
 class Layer(Options):
-    """Keys of a run's configuration that lie over those before: mappings are merged, all else is replaced."""
+    """Keys of a run's configuration that override earlier ones: mappings are merged, everything else is replaced."""
 
     about: str = ""
     """One sentence for the page."""
     config: dict[str, Any] = Field(default={})
-    """Keys of the run. A method with another name replaces the one before with all its options."""
+    """Keys of the run. A method with another name replaces the earlier one with all its options."""
     each_client: dict[str, Any] = Field(default={})
     """Keys that every client of the run gets."""
 
     def under(self, above: "Layer") -> "Layer":
-        """Return both as one, `above` over this one; it has this one's `about`."""
+        """Return both layers as one, with `above` over this one and this one's `about`."""
         return Layer(
             about=self.about,
             config=merged(self.config, above.config),
@@ -42,7 +42,8 @@ class Layer(Options):
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain data with what lies above it; a method with another name is replaced with its options."""
+    """Return plain data with the overriding data merged in; a method with another name is replaced with all its
+    options."""
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
@@ -58,7 +59,8 @@ def _another_method(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def filled(value: Any, mark: str, by: int | str) -> Any:
-    """Return plain data in which `by` stands in the place of every `mark` of a text, as itself where that is all."""
+    """Return plain data in which `by` replaces every `mark` in a text; a text that is only the mark becomes `by`
+    itself."""
     if isinstance(value, str):
         return by if value == mark else value.replace(mark, str(by))
     if isinstance(value, Mapping):
@@ -69,7 +71,7 @@ def filled(value: Any, mark: str, by: int | str) -> Any:
 
 
 def has_worlds(kind: str) -> bool:
-    """Return whether a kind of task has worlds, which its option `world` tells apart."""
+    """Return whether a kind of task has worlds, selected by its option `world`."""
     return any(
         "world" in options.model_fields and kind in get_args(options.model_fields["kind"].annotation)
         for options in get_args(get_args(TaskOptions)[0])
@@ -77,9 +79,9 @@ def has_worlds(kind: str) -> bool:
 
 
 def with_budget(data: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    """Return a run's plain data with the budget of tokens of every study times a factor, at least one token.
+    """Return a run's plain data with every study's budget of tokens multiplied by a factor, at least one token.
 
-    Raises InputError for a study without one, which would go on as long whatever the factor.
+    Raises InputError for a study without such a budget, which the factor would not affect.
     """
 
     def scaled(party: Mapping[str, Any], where: str, studies: tuple[str, ...]) -> dict[str, Any]:
@@ -100,5 +102,5 @@ def with_budget(data: Mapping[str, Any], factor: float) -> dict[str, Any]:
 
 
 def slug(text: str) -> str:
-    """Return a text as a name of files."""
+    """Return a text in a form that can be a file's name."""
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in text)

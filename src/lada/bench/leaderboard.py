@@ -33,7 +33,7 @@ from lada.report.words import number, size, whole_percent
 from lada.rounds.base import Step
 
 DOCS = Path(lada.__file__).parents[2] / "docs/methods.md"
-"""What is said of each method, where the package lies in its repository."""
+"""The page that describes each method, if the package is in its repository."""
 FIRST = "general skill"
 """The further figure that stands beside accuracy."""
 ACCURACY = """Percent of test questions right after the last round, with 95 % intervals. General skill is that of the
@@ -64,7 +64,7 @@ def write(
     frozen: Frozen | None,
     origin: str,
 ) -> Path:
-    """Write the page into `folder` and return its path; `origin` says on what, and how long, the cells were run."""
+    """Write the page into `folder` and return its path; `origin` describes the machine and the time of the cells."""
     rows = dict.fromkeys(standing.row for _, found in told for section in found for standing in section.standings)
     return write_page(
         "leaderboard.html.j2",
@@ -191,7 +191,7 @@ def _page_table(columns: Sequence[Column], each: Sequence[Any], caption: str, wo
 
 
 def _plain(cell: str) -> str:
-    """Return a cell without Markdown's marks."""
+    """Return a table's cell without Markdown marks."""
     return cell if isinstance(cell, Markup) else cell.replace("**", "")
 
 

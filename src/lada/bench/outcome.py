@@ -1,4 +1,4 @@
-"""What one cell of a suite came to: the figures behind every table, and the verdict on each test question."""
+"""The outcome of one cell of a suite: the figures behind every table, and the verdict on each test question."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ from lada.report.view import mean
 AREAS = tuple(
     name for name, field in Evaluation.model_fields.items() if field.annotation in (Interval, Interval | None)
 )
-"""Which groups of questions an evaluation tells the accuracy of, `overall` first."""
+"""The groups of questions with an accuracy in an evaluation, `overall` first."""
 DIGITS = 4
 
 
@@ -41,8 +41,8 @@ class PartyOutcome(Record):
     """`server` or `client`."""
     model: str
     before: dict[str, float | None]
-    """Accuracy before anything by area (overall, own, other, general and whatever else is evaluated), percent; None
-    where there is no question."""
+    """Accuracy before the first round by area (overall, own, other, general and any others), percent; None without
+    questions."""
     after: dict[str, float | None]
     """The same after the last round."""
     calibration_error: float | None
@@ -50,7 +50,7 @@ class PartyOutcome(Record):
     agreement: float | None
     """Share of test questions on which a client gives the server's answer, percent."""
     step_validity: float | None
-    """Share of the steps of its paths that hold, percent."""
+    """Share of the right steps in its paths, percent."""
     distinct_2: float | None
     """Share of different pairs of words in its paths, 0..1."""
     fidelity: float | None = None
@@ -60,38 +60,38 @@ class PartyOutcome(Record):
     tokens: int
     """Tokens it studied."""
     trial_tokens: int
-    """Tokens that its filter spent on trying, beside those."""
+    """Tokens that its filter spent on trials, in addition."""
     lessons: int
-    """Lessons of its studies, all rounds together."""
+    """Lessons of its studies, over all rounds."""
     updates: int
     """Steps of its studies."""
     judged: int
-    """Texts of others that it judged before it chose."""
+    """Texts of others that it judged before its choice."""
     right: str
-    """Which test questions (those of `overall`, in the task's order) it answered right at the end: bits as hex."""
+    """The test questions (of `overall`, in the task's order) that it answered right at the end: bits as hex."""
 
     @property
     def spent(self) -> int:
-        """Return the tokens that it studied, those that its filter spent on trying too: what its budget is of."""
+        """Return the tokens that it studied, including its filter's trials; its budget covers both."""
         return self.tokens + self.trial_tokens
 
     def verdicts(self, count: int) -> np.ndarray:
-        """Return `right` as float64 [count], 1 for a right answer."""
+        """Return `right` as float64 [count], with 1 for a right answer."""
         bits = np.unpackbits(np.frombuffer(bytes.fromhex(self.right), np.uint8), count=count)
         return bits.astype(np.float64)
 
 
 class Cost(Record):
-    """What differs from machine to machine and from run to run."""
+    """Costs that differ between machines and between runs."""
 
     seconds: float
-    """From start to end, one process; with those of the work that was taken from other cells."""
+    """Seconds from start to end in one process, including work that was taken from other cells."""
     peak_memory: int
-    """Most bytes of any phase."""
+    """The peak memory of any phase, bytes."""
 
 
 class Outcome(Record):
-    """One cell. All but `wall_clock` is the same to the digit wherever `environment` is."""
+    """One cell. Everything except `wall_clock` is exactly the same in the same `environment`."""
 
     scenario: str
     row: str
@@ -100,43 +100,43 @@ class Outcome(Record):
     track: MaybeTrack
     budget: float
     setting: str
-    """All as in CellKey."""
+    """These are as in CellKey."""
     digest: str
-    """Of the configuration, as Cell.digest."""
+    """The digest of the configuration, as in Cell.digest."""
     questions: int
-    """Test questions of `overall`."""
+    """The number of test questions of `overall`."""
     members: dict[str, PartyOutcome]
     """By party."""
     bytes: int
-    """What crossed the wire. What a run that was interrupted sent again counts once, as if it had not been."""
+    """The traffic. Messages that a resumed run sent again count once."""
     from_teacher: int
-    """Samples chosen of a teacher's paths, all directions and rounds together."""
+    """The number of a teacher's paths that were chosen, over all directions and rounds."""
     chosen_right: float | None
-    """Share of the chosen paths whose answer is right, percent; None where nothing was chosen or it is not known."""
+    """Share of the chosen paths whose answer is right, percent; None if nothing was chosen or it is unknown."""
     chosen_sound: float | None
-    """Share of the chosen paths of which every step holds, percent; None likewise."""
+    """Share of the chosen paths with only right steps, percent; None likewise."""
     styles: dict[str, int] = Field(default={}, exclude_if=_empty)
-    """How many of the chosen paths are written in which style, where the task says so; see lada.tasks.styles."""
+    """The number of chosen paths in each style, if the task reports styles; see lada.tasks.styles."""
     notices: int
-    """How many notices the run gave."""
+    """The number of the run's notices."""
     suite: str
-    """A digest of the suite's file as it was when the cell was run."""
+    """The digest of the suite's file when the cell was run."""
     hypotheses: tuple[str, ...]
-    """A digest of each hypothesis that stood in it then."""
+    """The digest of each hypothesis in it at that time."""
     environment: Environment
     wall_clock: Cost
 
     @property
     def key(self) -> CellKey:
-        """Return what tells it from the other cells of its suite."""
+        """Return the key that identifies it among the cells of its suite."""
         return CellKey(*(getattr(self, name) for name in CellKey._fields))
 
     def __str__(self) -> str:
         return str(self.key)
 
     def differences(self, other: "Outcome") -> dict[str, tuple[Any, Any]]:
-        """Return where two outcomes differ, both values by their dotted key; but for what depends on the machine, and
-        what else stood in the suite's file."""
+        """Return the differences of two outcomes: both values by their dotted key. Values that depend on the machine or
+        on the rest of the suite's file are ignored."""
         untold = {"environment", "wall_clock", "suite", "hypotheses"}
         mine, others = (each.model_dump(exclude=untold) for each in (self, other))
         return differences(mine, others)
@@ -146,7 +146,7 @@ class Outcome(Record):
         return [member for _, member in sorted(self.members.items()) if member.role == "client"]
 
     def mean(self, area: str) -> float | None:
-        """Return the clients' mean accuracy in an area after the last round, percent; None where none is known."""
+        """Return the clients' mean accuracy in an area after the last round, percent; None if unknown."""
         return mean(client.after.get(area) for client in self.clients())
 
     def server(self) -> PartyOutcome:
@@ -155,7 +155,7 @@ class Outcome(Record):
 
 
 def outcome(cell: Cell, folder: Path) -> Outcome:
-    """Return what a finished run came to. Raises InputError where its folder has no results."""
+    """Return the outcome of a finished run. Raises InputError if its folder has no results."""
     results = read_results(folder)
     config, place = read(folder)
     task = read_task(config, place.base)
@@ -187,13 +187,14 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
 
 
 def _taken(folder: Path) -> dict[tuple[str, int, str], float]:
-    """Return the seconds of what a run took from others, by party, round and phase; see lada.rounds.cached_phase."""
+    """Return the seconds of work that a run took from others, by party, round and phase; see
+    lada.rounds.cached_phase."""
     events = (event for event in Tail(folder / EVENTS).new() if event["kind"] == "taken")
     return {(event["party"], event["round"], event["phase"]): event["seconds"] for event in events}
 
 
 def _of_chosen(shares: Iterable[tuple[float | None, int]]) -> float | None:
-    """Return the mean of shares, weighted by how many were chosen; None of nothing known."""
+    """Return the mean of shares, weighted by the number chosen; None if nothing is known."""
     known = [(share, count) for share, count in shares if share is not None and count]
     return round(sum(s * n for s, n in known) / sum(n for _, n in known), DIGITS) if known else None
 

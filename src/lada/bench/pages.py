@@ -1,4 +1,4 @@
-"""What a suite leaves behind: README.md with its tables, tables.json with their numbers, and leaderboard.html."""
+"""Writes the pages of a suite: README.md with its tables, tables.json with their numbers, and leaderboard.html."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def write_pages(
 ) -> list[Path]:
     """Write README.md, tables.json and leaderboard.html; return them.
 
-    `runs` is where the cells' own reports are, to be linked; `frozen` is the suite's search, if it is over.
+    `runs` is the folder of the cells' own reports, for links; `frozen` is the suite's search, if it is over.
     """
     told = [(table, sections(suite, table, outcomes)) for table in suite.tables]
     if not any(found for _, found in told):
@@ -101,7 +101,7 @@ def _rows(columns: Sequence[Column], each: Sequence[Any]) -> Iterator[str]:
 
 
 def _overview(found: Sequence[Section]) -> Iterator[str]:
-    """Yield one table of all sections: the clients' accuracy and, behind the stroke, the LLM's, percent."""
+    """Yield one table of all sections: the clients' accuracy and, after the slash, the LLM's, percent."""
     told = [{standing.row: standing for standing in section.standings} for section in found]
     both: list[Column] = [
         (section.scenario, lambda row, rows=rows: _both(rows.get(row)))
@@ -121,7 +121,7 @@ def _columns(suite: Suite, against: str, section: Section) -> list[list[Column]]
 
 
 def _environment(outcomes: Sequence[Outcome]) -> str:
-    """Return the versions behind the cells, in words."""
+    """Return the versions that the cells were run with, in words."""
     told = {
         f"LaDa {e.lada}, Python {e.python}, PyTorch {e.packages['torch']}, transformers {e.packages['transformers']}, "
         f"{e.device} ({f'{e.processor}, {e.instructions}' if e.processor else 'a processor not recorded'})"

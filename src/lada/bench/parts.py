@@ -1,4 +1,4 @@
-"""What a suite's file is made of: its rows, its tables and its search."""
+"""The parts of a suite's file: its rows, its tables and its search."""
 
 from pydantic import Field, model_validator
 
@@ -8,56 +8,56 @@ from lada.core.bounds import Seed
 from lada.core.registry import Options
 
 DEFAULT = "default"
-"""What a row as it stands is called in a search."""
+"""The name of the unchanged row in a search."""
 MOST_SETTINGS = 8
-"""Configurations of a row that a search may try beside the row as it stands."""
+"""The most configurations that a search may try for a row, besides the unchanged row."""
 
 
 class SuiteRow(Layer):
-    """A method, as it is called in the tables."""
+    """A method, under its name in the tables."""
 
     scenarios: tuple[str, ...] | None = None
-    """Where it can run; None: everywhere."""
+    """The scenarios in which it can run; None: all."""
     tracks: tuple[Track, ...] = ()
-    """What anybody can know of the public questions in its cells: each track is a run of its own, whose `task.gold` it
-    sets. Empty, as in every row then: what the configuration says."""
+    """What the parties may know about the public questions in its cells. Each track is a separate run, with its own
+    `task.gold`. Empty (then in every row): as in the configuration."""
     by_track: dict[Track, Layer] = Field(default={})
-    """Keys over the row's own, on one track."""
+    """Keys that override the row's own, on one track."""
     after: str | None = None
-    """A row that stands before it, whose run of the same scenario, track, world, seed and budget it needs: `{after}` in
-    any text of its configuration becomes that run's folder."""
+    """An earlier row whose run of the same scenario, track, world, seed and budget this row needs: `{after}` in any
+    text of its configuration becomes that run's folder."""
     curve: tuple[str, ...] = ()
-    """In which scenarios it also runs with the suite's other `budgets`."""
+    """The scenarios in which it also runs with the suite's other `budgets`."""
 
 
 class Table(Options):
-    """Rows that are set side by side."""
+    """Rows that are compared with each other."""
 
     title: str
     """Its heading."""
     about: str = ""
     """A few sentences below it."""
     track: Track | None = None
-    """Which track's cells; None: the only one that all of its rows have."""
+    """The track; None: the only one that all of its rows have."""
     rows: tuple[str, ...]
-    """Which rows, in this order."""
+    """The rows, in this order."""
     against: str
-    """The row that each of them is compared with."""
+    """The row with which each of them is compared."""
 
 
 class Search(Options):
-    """Configurations that are tried in the development worlds alone, the same number at most for every row."""
+    """Configurations that are tried only in the development worlds, with the same maximum number for every row."""
 
     side: SideName = "clients"
-    """By whose accuracy the best is chosen."""
+    """The side whose accuracy decides which is best."""
     area: Area = "overall"
     """On which questions."""
     scenarios: tuple[str, ...] | None = None
-    """In which scenarios, which count alike; None: in all of a row's."""
+    """The scenarios, with equal weight; None: all of a row's."""
     seeds: tuple[Seed, ...] | None = None
-    """With which seeds; None: the suite's."""
+    """The seeds; None: the suite's."""
     rows: dict[str, dict[str, Layer]]
-    """By row and name, keys over the row's own. The row as it stands is always among what is tried, as `default`."""
+    """By row and name: keys that override the row's own. The unchanged row is always tried too, as `default`."""
 
     @model_validator(mode="after")
     def _few_with_names(self) -> "Search":
@@ -70,10 +70,10 @@ class Search(Options):
 
 
 def best(row: str) -> str:
-    """Return what a row is called with the best configuration of a search."""
+    """Return the name of a row with the best configuration of a search."""
     return f"{row}, best"
 
 
 def unsearched(row: str) -> str:
-    """Return the row of which this is the best, or itself."""
+    """Return the row whose best configuration this is, or the row itself."""
     return row.removesuffix(best(""))

@@ -1,4 +1,4 @@
-"""Models of the zoo that a suite's cells need and nobody has trained yet."""
+"""Models of the zoo that a suite's cells need and that are not trained yet."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,10 +23,10 @@ def untrained(cells: Iterable[Cell]) -> list[str]:
 
 
 def pretrain(names: Sequence[str], folder: Path, *, parallel: int) -> None:
-    """Train models into `zoo/` of the working directory, several at a time, bounded as cells are, each with a log in
-    `folder`; a build that was stopped goes on.
+    """Train models into `zoo/` of the working directory, several at a time, with the limits of cells, each with a log
+    in `folder`. A stopped build is resumed.
 
-    Raises LadaError where one fails, once the others are done.
+    If one fails, raises LadaError after the others are done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     logs = [folder / f"{name}.txt" for name in names]

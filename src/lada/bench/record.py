@@ -1,4 +1,4 @@
-"""The numbers of a suite's tables: `tables.json`, which results/recompute.py makes anew from the cells."""
+"""The numbers of a suite's tables: `tables.json`, which results/recompute.py recomputes from the cells."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ FILE = "tables.json"
 DECIMALS = 6
 USUAL = {"area": "overall", "bound": 0.0, "budget": 1.0}
 HYPOTHESES = "hypotheses"
-"""The family of p-values that are corrected together; those of a table's side are one too."""
+"""The family of p-values that are corrected together; the p-values of a table's side form one too."""
 
 
 def write(
@@ -32,9 +32,9 @@ def write(
 ) -> Path:
     """Write all numbers of a page into a folder; return the file.
 
-    `cells` are the digests of the cells behind it. Each of `estimates` says of which rows, where and on which questions
-    it is, and `is` mean, low, high, p, and p of what is claimed. Each of `figures` says whose it is and how it is made
-    of a cell's. Both are in the units of cells.jsonl: percent, points, tokens, bytes, seconds.
+    `cells` are the digests of its cells. Each entry of `estimates` names its rows, place and questions; `is` holds
+    mean, low, high, p, and the p of the claim. Each entry of `figures` names its owner and how it follows from a cell's
+    figures. Both have the units of cells.jsonl: percent, points, tokens, bytes, seconds.
     """
     told = {
         "suite": suite.name,

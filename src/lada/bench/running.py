@@ -1,4 +1,4 @@
-"""Run the cells of a suite, several at a time in processes of their own, and keep what each came to."""
+"""Runs the cells of a suite, several at a time in separate processes, and stores their outcomes."""
 
 import json
 import os
@@ -34,23 +34,23 @@ from lada.planning.machine import devices
 
 CELLS = "cells.jsonl"
 SAME = "the same to the digit"
-"""What is said of a cell whose figures came out again."""
+"""The verdict on a cell whose figures were reproduced."""
 FEW = 4
-"""So many of the figures that did not are named."""
+"""How many of the figures that differ are named."""
 PROCESS = 1 << 30
-"""Bytes that a process takes beside its models: PyTorch, transformers and data."""
+"""Bytes that a process needs besides its models: PyTorch, transformers and data."""
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
-"""What has PyTorch and the linear algebra below it, and below scikit-learn, use AVX2 and nothing newer."""
+"""Environment variables that limit PyTorch, and the linear algebra below it and scikit-learn, to AVX2."""
 Status = Literal["running", "done", "failed"]
 Tell = Callable[[Cell, Status, Outcome | None], None]
-"""Told when a cell begins, and what it came to."""
+"""Called when a cell begins, and with its outcome."""
 
 
 class Store:
-    """The outcomes of a suite, in `cells.jsonl`: one line per cell, written anew with each that is added."""
+    """The outcomes of a suite, in `cells.jsonl`: one line per cell. Each addition rewrites the file."""
 
     def __init__(self, folder: Path, name: str = CELLS) -> None:
-        """Read what is there. Raises InputError for a file that is no list of outcomes."""
+        """Read the existing outcomes. Raises InputError if the file is not a list of outcomes."""
         self.file = folder / name
         self._outcomes: dict[CellKey, Outcome] = {}
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
@@ -64,12 +64,12 @@ class Store:
                 ) from None
 
     def get(self, cell: Cell) -> Outcome | None:
-        """Return what a cell came to; None where it was not run, or with another configuration."""
+        """Return a cell's outcome; None if it was not run, or with another configuration."""
         found = self._outcomes.get(cell.key)
         return found if found is not None and found.digest == cell.digest else None
 
     def add(self, new: Outcome) -> None:
-        """Keep an outcome, on disk at once."""
+        """Store an outcome, immediately on disk."""
         self._put(new)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         staged = self.file.with_suffix(".next")
@@ -77,7 +77,7 @@ class Store:
         staged.replace(self.file)
 
     def forget(self, cells: Iterable[Cell]) -> None:
-        """Drop what some cells came to; the file follows with the next that is added."""
+        """Drop the outcomes of some cells; the file is updated with the next addition."""
         for cell in cells:
             self._outcomes.pop(cell.key, None)
 
@@ -87,14 +87,14 @@ class Store:
 
 @dataclass(frozen=True)
 class Failed:
-    """A cell that did not come to its end, or lost a client on the way."""
+    """A cell that failed, or lost a client on the way."""
 
     cell: Cell
     log: Path
 
 
 def at_once(cells: Sequence[Cell]) -> int:
-    """Return how many cells may run at a time: one per core, as many as the memory holds of the largest scenario's."""
+    """Return how many cells may run at a time: one per core, limited by the memory that the largest scenario needs."""
     needed = PROCESS
     for cell in {cell.key.scenario: cell for cell in cells}.values():
         planned = plan(cell.config)
@@ -104,13 +104,13 @@ def at_once(cells: Sequence[Cell]) -> int:
 
 
 def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: int, tell: Tell) -> list[Failed]:
-    """Run cells that the store has no outcome of; return those that failed. A cell that fails does not stop others.
+    """Run cells without an outcome in the store; return those that failed. A cell that fails does not stop others.
 
-    `folder` holds their runs and logs. A run that was interrupted goes on; of one that is done the models are removed,
-    the report stays. On KeyboardInterrupt all that run are ended, and what they did so far is kept.
+    `folder` holds their runs and logs. An interrupted run is resumed. After a finished run, the models are removed and
+    the report stays. On KeyboardInterrupt, all running cells are ended, and their work so far is kept.
 
-    What cells with one scenario, world and seed have in common, private studies and the answers before and after
-    these, is done by the first that comes to it.
+    Work that cells with the same scenario, world and seed share, such as private studies and the answers before and
+    after these, is done by the first that needs it.
     """
     missing = with_needed([cell for cell in cells if store.get(cell) is None], folder)
     left = Counter(cell.key.work for cell in missing)
@@ -125,7 +125,7 @@ def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: in
 
         def one(cell: Cell) -> None:
             if cell.after is not None and cell.after.key in futures:
-                futures[cell.after.key].result()  # it was begun before, so nobody waits for what cannot begin
+                futures[cell.after.key].result()  # it began earlier, so no cell waits for one that cannot begin
             if processes.ended:
                 return
             tell(cell, "running", None)
@@ -151,7 +151,7 @@ def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: in
 
 
 def with_needed(missing: Sequence[Cell], folder: Path) -> list[Cell]:
-    """Return cells that are missing, each behind the one whose run it needs where that run is not at hand."""
+    """Return the missing cells, each after the cell whose run it needs, if that run does not exist."""
     found: dict[CellKey, Cell] = {}
     for cell in missing:
         if cell.after is not None and newest(_place(cell.after, folder), cell.after.name) is None:
@@ -161,14 +161,14 @@ def with_needed(missing: Sequence[Cell], folder: Path) -> list[Cell]:
 
 
 def _place(cell: Cell, folder: Path) -> Path:
-    """Return a cell's folder, named by its configuration too: another's run is never gone on with."""
+    """Return a cell's folder. Its name includes the configuration, so a run of another one is never resumed."""
     return folder / f"{cell.name}-{cell.digest}"
 
 
 def comparable(cells: Iterable[Cell], store: Store) -> list[Cell]:
-    """Return the cells that the store knows from the versions and the kind of processor that are here.
+    """Return the stored cells from the same versions and kind of processor as here.
 
-    Of others the last digits of a sum may be other ones, and then the answers here and there.
+    In other cells, the last digits of a sum may differ, and then some answers.
     """
 
     def around(told: Environment) -> dict[str, Any]:
@@ -179,9 +179,9 @@ def comparable(cells: Iterable[Cell], store: Store) -> list[Cell]:
 
 
 def run_again(cells: Sequence[Cell], store: Store, folder: Path, *, count: int, parallel: int) -> dict[str, str]:
-    """Run `count` random ones of cells that the store knows, and say of each whether its figures are the same.
+    """Run `count` random stored cells again, and yield for each whether its figures are the same.
 
-    The runs are made from nothing, in a folder that goes with them.
+    The runs start from scratch, in a temporary folder.
     """
     drawn = SystemRandom().sample(cells, min(count, len(cells)))
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ def _run(cell: Cell, folder: Path, common: Path, processes: "Processes") -> Outc
     run = newest(place, cell.name)
     if code:
         if code == LOST and run is not None:
-            shutil.rmtree(run)  # it is at its end, and its figures are of fewer clients: the cell is run anew
+            shutil.rmtree(run)  # it has ended, and its figures are of fewer clients: the cell is run again
         return Failed(cell, log)
     assert run is not None
     result = outcome(cell, run)
@@ -232,17 +232,18 @@ def _run(cell: Cell, folder: Path, common: Path, processes: "Processes") -> Outc
 
 
 def bounded() -> dict[str, str]:
-    """Return the environment of a process with one thread and the instructions that processors of ten years share.
+    """Return the environment of a process with one thread and the instructions that processors of the last ten years
+    share.
 
-    Kernels for others add up in another order, which ends in other figures. Nothing is bounded where there is no AVX2;
-    what the user's environment says goes before.
+    Kernels for other instructions add in another order, which gives other figures. Without AVX2, nothing is limited.
+    The user's environment takes precedence.
     """
     has_it = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     return {**(AVX2 if has_it else {}), **os.environ, **ONE_THREAD}
 
 
 class Processes:
-    """A context: the processes that are called within end with it."""
+    """A context: processes that are called within it end with it."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -250,7 +251,7 @@ class Processes:
         self._lock = threading.Lock()
 
     def call(self, command: Sequence[str], log: Path) -> int:
-        """Run a command to its end, its output behind what the log holds; return its exit code."""
+        """Run a command to completion, appending its output to the log; return its exit code."""
         with log.open("ab") as output, self._lock:
             if self.ended:
                 return 1
@@ -260,7 +261,7 @@ class Processes:
                 stderr=output,
                 stdin=subprocess.DEVNULL,
                 env=bounded(),
-                start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which ends the others
+                start_new_session=True,  # a terminal's Ctrl-C reaches only this process, which ends the others
             )
             self._running.add(process)
         try:

@@ -1,4 +1,4 @@
-"""What a search in the development worlds found: every score, and the configuration of each row that was best."""
+"""The result of a search in the development worlds: every score, and the best configuration of each row."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from lada.core.errors import InputError
 from lada.core.results import Record
 
 FILE, CELLS = "search.json", "search.jsonl"
-"""In the folder of a suite's results: what was found, and the cells behind it."""
+"""Files in the folder of a suite's results: the result of the search, and its cells."""
 
 
 class Score(Record):
@@ -35,12 +35,13 @@ class Tried(Record):
 
     setting: str
     mean: float
-    """Over worlds and seeds, then over scenarios."""
+    """The mean over worlds and seeds, then over scenarios."""
     scores: tuple[Score, ...]
 
 
 class Choice(Record):
-    """What was tried of a row on one track, and which is best; of equals the first, the row as it stands ahead."""
+    """The configurations tried for a row on one track, and the best; among equals the first, starting with the
+    unchanged row."""
 
     row: str
     track: MaybeTrack
@@ -49,11 +50,11 @@ class Choice(Record):
 
 
 class Frozen(Record):
-    """A search that is over: what it was, and what it found."""
+    """A finished search and its result."""
 
     suite: str
     digest: str
-    """Of what the suite's file says of it, by `digest`."""
+    """The digest of the search in the suite's file, by `digest`."""
     side: SideName
     area: str
     development: tuple[int, ...]
@@ -62,23 +63,24 @@ class Frozen(Record):
 
     @property
     def pairs(self) -> list[tuple[Choice, Tried]]:
-        """Every choice with each configuration that was tried for it."""
+        """Every choice with each of its tried configurations."""
         return [(choice, each) for choice in self.choices for each in choice.tried]
 
 
 def digest(suite: Suite) -> str:
-    """Return what tells whether a search is the one of the suite's file, and its worlds those of that."""
+    """Return a digest, to recognise whether a search, with its worlds, is the one in the suite's file."""
     searched = suite.search.model_dump(mode="json") if suite.search else None
     return digest_of([searched, suite.development, suite.seeds])
 
 
 def accuracy(cell: Outcome, side: SideName, area: str) -> float | None:
-    """Return how one side of a cell did in an area at the end, percent; None where it has no such questions."""
+    """Return the final accuracy of one side of a cell in an area, percent; None if it has no such questions."""
     return cell.mean(area) if side == "clients" else cell.server().after.get(area)
 
 
 def decide(suite: Suite, outcomes: Mapping[CellKey, Outcome]) -> Frozen:
-    """Return what a search found. `outcomes` hold every cell of it; InputError for one without the wanted questions."""
+    """Return the result of a search. `outcomes` hold all its cells. Raises InputError for a cell without the wanted
+    questions."""
     search = suite.search
     assert search is not None
     tried: dict[tuple[str, MaybeTrack], dict[str, list[Score]]] = {}
@@ -113,15 +115,15 @@ def _mean(scores: Sequence[Score]) -> float:
 
 
 def write(frozen: Frozen, folder: Path) -> Path:
-    """Write a search that is over into the folder of a suite's results; return the file."""
+    """Write a finished search into the folder of a suite's results; return the file."""
     file = folder / FILE
     file.write_text(json.dumps(frozen.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     return file
 
 
 def read(suite: Suite, folder: Path) -> Frozen | None:
-    """Return the search of a suite that is over; None where there is none. InputError for another suite's, or another
-    search's."""
+    """Return the finished search of a suite; None if there is none. Raises InputError if the file belongs to another
+    suite or search."""
     file = folder / FILE
     if suite.search is None or not file.exists():
         return None
@@ -138,7 +140,8 @@ def read(suite: Suite, folder: Path) -> Frozen | None:
 
 
 def with_best(suite: Suite, frozen: Frozen | None) -> Suite:
-    """Return a suite with a row more, in its tables too, for each whose best is not the row as it stands."""
+    """Return a suite with an additional row, also in its tables, for each row whose best configuration is not the
+    unchanged one."""
     assert suite.search is not None or frozen is None
     rows: dict[str, SuiteRow] = {}
     for name, row in suite.rows.items():

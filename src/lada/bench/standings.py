@@ -1,4 +1,4 @@
-"""Rows side by side: means over worlds with intervals, paired differences, and what it cost."""
+"""Compares rows: means over worlds with intervals, paired differences, and costs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from lada.evaluation.comparison import Effect, holm
 
 EVERYWHERE = "all scenarios"
 How = Literal["mean", "least", "spread", "sum"]
-"""The mean, the least, the standard deviation or the sum over parties."""
+"""The mean, the minimum, the standard deviation or the sum over parties."""
 MAKE: Mapping[How, Callable[[Sequence[float]], float]] = {"mean": fmean, "least": min, "spread": pstdev, "sum": sum}
 
 
 class Figure(NamedTuple):
-    """A figure of a cell: whose, how, and under which dotted key of cells.jsonl it is found, or key minus key."""
+    """A figure of a cell: its parties, how they are combined, and its dotted key in cells.jsonl, or key minus key."""
 
     side: SideName | Literal["cell"]
     how: How
@@ -33,7 +33,7 @@ class Figure(NamedTuple):
     """Its unit on the page."""
 
     def of(self, cell: Outcome) -> float | None:
-        """Return the figure of one cell; None where it is not known."""
+        """Return the figure of one cell; None if unknown."""
         told = [cell] if self.side == "cell" else SIDES[self.side](cell)
         parts = [[_at(party.model_dump(), key) for key in self.key.split("-")] for party in told]
         known = [values[0] - sum(values[1:]) for values in parts if None not in values]
@@ -48,17 +48,18 @@ def _at(told: Any, key: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How one side of a row, its clients or its LLM, did: percent, with the difference to the table's `against`."""
+    """The accuracy of one side of a row, its clients or its LLM, percent, with the difference to the table's
+    `against`."""
 
     mean: Effect
     difference: Effect | None
-    """None for the row `against` itself, and where the two have no world and seed in common."""
+    """None for the row `against` itself, and if the two have no world and seed in common."""
     adjusted: float | None
     """The p-value of the difference after Holm's correction over the rows of the table; None likewise."""
     tokens: float
-    """Studied in a cell, those that a filter spent on trying too; mean."""
+    """The mean tokens studied in a cell, including those that a filter spent on trials."""
     more_tokens: float | None
-    """How many more than `against`, percent; None where that studied none."""
+    """How many more than `against`, percent; None if that row studied none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,16 @@ class Standing:
     row: str
     worlds: int
     seeds: int
-    """With how many seeds it was run, in the world with the fewest."""
+    """The number of seeds in the world with the fewest."""
     reads: tuple[str, ...]
-    """What it can read beside private data; see lada.bench.information."""
+    """What it can read besides private data; see lada.bench.information."""
     clients: Place
     llm: Place
     areas: dict[str, Effect]
-    """By kind of question (SAID): how much better the clients are than under the table's `against`, points. Nothing
-    for `against` itself, and in a suite of one world, where no interval would go with it."""
+    """By kind of question (SAID): the clients' difference to the table's `against`, percentage points. Empty for
+    `against` itself, and in a suite of one world, where it would have no interval."""
     figures: dict[str, float | None]
-    """Further figures by FIGURES, TOKENS, TRYING and COSTS, as the cells have them: in bytes, not in megabytes."""
+    """Further figures by FIGURES, TOKENS, TRYING and COSTS, in the units of the cells: bytes, not megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,9 @@ SAID = {
     "mixed": "mixed questions",
     "general": "general skill",
 }
-"""What areas are called; another one by its name."""
+"""The display names of areas; others keep their name."""
 OF_LLM = {"own": "its own", "other": "clients' domains"}
-"""What they are called of the LLM."""
+"""The display names of areas for the LLM."""
 FIGURES: dict[str, Figure] = {
     **{SAID.get(area, area): Figure("clients", "mean", f"after.{area}") for area in AREAS if area != "overall"},
     "worst client": Figure("clients", "least", "after.overall"),
@@ -116,13 +117,13 @@ FIGURES: dict[str, Figure] = {
         if area != "overall"
     },
 }
-"""What is told beside accuracy; percent or points, ECE and distinct-2 0..1."""
+"""Figures besides accuracy; percent or points, ECE and distinct-2 0..1."""
 TOKENS: dict[str, Figure] = {f"{side}: tokens": Figure(side, "sum", "tokens", digits=0) for side in SIDES}
 """Tokens of studies."""
 TRYING: dict[str, Figure] = {
     f"{side}: of these on trying": Figure(side, "sum", "trial_tokens", digits=0) for side in SIDES
 }
-"""Tokens that filters spent on trying."""
+"""Tokens that filters spent on trials."""
 COSTS: dict[str, Figure] = {
     **{
         f"{side}: {said}": Figure(side, "sum", key, digits=0)
@@ -136,7 +137,7 @@ COSTS: dict[str, Figure] = {
 
 
 def sections(suite: Suite, table: Table, outcomes: Iterable[Outcome]) -> list[Section]:
-    """Return a table over all scenarios, where there are several, and in each; rows that were not run are left out."""
+    """Return a table over all scenarios, if there are several, and one for each; rows that were not run are omitted."""
     track = suite.track_of(table.title, table.track, (*table.rows, table.against))
     rows = by_row(suite, outcomes, track)
     scenarios = list(suite.scenarios)

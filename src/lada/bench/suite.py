@@ -1,4 +1,4 @@
-"""A suite: which methods are run on which work in which worlds, and how they are set side by side. One YAML file."""
+"""A suite: which methods are run on which work in which worlds, and how they are compared. It is one YAML file."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,27 +27,27 @@ from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import PREFIX
 
 Factor = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
-"""By how much a budget is multiplied."""
+"""The factor of a budget."""
 
 
 class Suite(Options):
     """A whole suite. A cell is one row in one scenario, on one track, in one world, with one seed."""
 
     name: Name = "suite"
-    """Name of the folder of its results."""
+    """The name of the folder of its results."""
     about: str = ""
     """A few sentences for the page."""
     worlds: tuple[Seed, ...] = ()
-    """The worlds that are reported: `task.world` is each of them, and so is `{world}` in any text of the configuration.
-    Empty: the world of the configuration."""
+    """The reported worlds: each is set as `task.world`, and replaces `{world}` in any text of the configuration. Empty:
+    the world of the configuration."""
     development: tuple[Seed, ...] = ()
-    """The worlds of searches; none of them is reported."""
+    """The worlds of searches, which are never reported."""
     seeds: tuple[Seed, ...] = (0,)
-    """One run each, in every world."""
+    """The seeds: one run for each, in every world."""
     budgets: tuple[Factor, ...] = ()
-    """Factors of every budget of tokens, for the rows that have a `curve`; what is compared in tables is at 1."""
+    """Factors of every budget of tokens, for rows with a `curve`; tables compare the cells with factor 1."""
     base: str | dict[str, Any] = "demo"
-    """The configuration below all: an example by name (`lada examples list`), or its keys."""
+    """The base configuration: an example by name (`lada examples list`), or its keys."""
     each_client: dict[str, Any] = Field(default={})
     """Keys that every client of every cell gets."""
     scenarios: dict[str, Layer]
@@ -55,11 +55,11 @@ class Suite(Options):
     rows: dict[str, SuiteRow]
     """The methods, by name."""
     hypotheses: tuple[Hypothesis, ...] = ()
-    """What is claimed before any cell is run; all else on the page is exploratory."""
+    """The claims made before any cell is run; everything else on the page is exploratory."""
     search: Search | None = None
-    """What `--search` tries in the development worlds."""
+    """The configurations that `--search` tries in the development worlds."""
     tables: tuple[Table, ...]
-    """What the page shows."""
+    """The tables of the page."""
 
     _file: str = PrivateAttr(default="")
 
@@ -104,7 +104,8 @@ class Suite(Options):
                 raise ValueError(f"rows.{name}.by_track: {away[0]!r} is none of the row's tracks, {list(row.tracks)}")
 
     def _check_after(self, name: str, row: SuiteRow) -> None:
-        """Raise ValueError where a row needs the run of one that does not stand before it, or not everywhere."""
+        """Raise ValueError if a row needs the run of a row that is not before it, or does not run in all the same
+        scenarios."""
         where, after, names = f"rows.{name}.after", row.after or "", list(self.rows)
         _known(where, after, self.rows)
         before = self.rows[after]
@@ -143,7 +144,8 @@ class Suite(Options):
             _known("search.scenarios", scenario, self.scenarios)
 
     def track_of(self, where: str, named: Track | None, rows: Iterable[str]) -> MaybeTrack:
-        """Return the track on which rows are compared, empty in a suite without. ValueError where there is not one."""
+        """Return the track on which rows are compared; empty in a suite without tracks. Raises ValueError if there is
+        no single one."""
         rows = [row for row in rows if row in self.rows]
         shared: list[Track] = [t for t in GOLD if all(t in self.rows[row].tracks for row in rows)]
         if named is not None:
@@ -163,12 +165,12 @@ class Suite(Options):
 
     @property
     def over_worlds(self) -> bool:
-        """Whether what is reported is of several worlds."""
+        """Whether the reported cells are of several worlds."""
         return len(self.worlds) > 1
 
     @property
     def written(self) -> Written:
-        """What stands in the suite's file, to be kept with every cell."""
+        """The content of the suite's file, to be stored with every cell."""
         return Written(self._file, tuple(hypothesis.digest for hypothesis in self.hypotheses))
 
     def runs(self, row: str, scenario: str) -> bool:
@@ -177,7 +179,8 @@ class Suite(Options):
         return where is None or scenario in where
 
     def reported(self) -> Iterator[CellKey]:
-        """Yield what every reported cell is: all rows of a scenario, world and seed one after another; then curves."""
+        """Yield the keys of all reported cells: all rows of a scenario, world and seed one after another; then
+        curves."""
         factors = (1.0, *(f for f in self.budgets if f != 1))
         for factor, world, seed, scenario in product(factors, self.worlds or (None,), self.seeds, self.scenarios):
             for name, row in self.rows.items():
@@ -187,7 +190,7 @@ class Suite(Options):
                         yield CellKey(scenario, name, at, seed, track, factor)
 
     def searched(self) -> Iterator[CellKey]:
-        """Yield what every cell of the search is. Raises InputError for a suite without one."""
+        """Yield the keys of all cells of the search. Raises InputError for a suite without one."""
         if self.search is None:
             raise InputError(f"suite {self.name!r}: it has no `search`; expected the configurations to try, by row")
         for world in self.development:
@@ -200,7 +203,7 @@ class Suite(Options):
                                     yield CellKey(scenario, row, world, seed, track, setting=setting)
 
     def cells(self, keys: Iterable[CellKey] | None = None) -> list[Cell]:
-        """Return cells, by default all that are reported. Raises InputError for a faulty one."""
+        """Return cells, by default all reported ones. Raises InputError for a faulty one."""
         self._check_one_gold_a_table()
         self._check_worlds_differ()
         return [self.cell(key) for key in (self.reported() if keys is None else keys)]
@@ -227,7 +230,7 @@ class Suite(Options):
             raise InputError(f"suite {self.name!r}, row {key.row!r}, scenario {key.scenario!r}: {error}") from None
 
     def _data(self, key: CellKey) -> dict[str, Any]:
-        """Return a cell's configuration as its layers give it."""
+        """Return a cell's configuration, combined from its layers."""
         data = _example(self.base) if isinstance(self.base, str) else dict(self.base)
         everybody: dict[str, Any] = self.each_client
         row = self.rows[key.row]
@@ -242,7 +245,7 @@ class Suite(Options):
         return data
 
     def _world(self, scenario: str, row: str) -> int:
-        """Return the world of a row's configuration, in a suite that names none; 0 for a task that has none."""
+        """Return the world of a row's configuration, for a suite that names none; 0 for a task without worlds."""
         return self._data(CellKey(scenario, row, 0, 0)).get("task", {}).get("world", 0)
 
     def _firsts(self) -> Iterator[CellKey]:
@@ -254,7 +257,7 @@ class Suite(Options):
                 yield key
 
     def _check_one_gold_a_table(self) -> None:
-        """Refuse tables of rows whose configurations, without any `tracks`, know different things."""
+        """Refuse tables of rows without `tracks` whose configurations reveal different knowledge."""
         if any(row.tracks for row in self.rows.values()):
             return
         known = {(key.scenario, key.row): getattr(self.cell(key).config.task, "gold", "") for key in self._firsts()}
@@ -285,7 +288,7 @@ class Suite(Options):
 
 
 def _check_models(cell: Cell) -> None:
-    """Raise InputError for a model that was made for another world than the cell's."""
+    """Raise InputError for a model that was trained for another world than the cell's."""
     for party in (cell.config.server, *cell.config.clients):
         source = (party.model.source if party.model is not None else None) or ""
         number = source.rpartition("-world-")[2]
@@ -297,7 +300,7 @@ def _check_models(cell: Cell) -> None:
 
 
 def _with_task(data: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's task with keys over it; a world is no key of a task that has none."""
+    """Return a run's task with overriding keys; a task without worlds gets no key `world`."""
     task = dict(data.get("task") or {"kind": BuiltinTask().kind})
     if "world" in keys and not has_worlds(str(task.get("kind"))):
         return task
@@ -310,7 +313,7 @@ def shipped() -> list[str]:
 
 
 def read_suite(which: str) -> Suite:
-    """Return a suite by the name of a shipped one or the path of a YAML file. InputError names any fault."""
+    """Return a suite by the name of a shipped one or the path of a YAML file. Raises InputError for any fault."""
     if which in shipped():
         text = (files("lada.bench") / "suites" / f"{which}.yaml").read_text(encoding="utf-8")
     elif is_file(which):

@@ -1,4 +1,4 @@
-"""What the cells of a suite say of its hypotheses."""
+"""The verdicts of a suite's cells on its hypotheses."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,29 +19,29 @@ Said = Literal["holds", "fails", "inconclusive", "incomplete"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of one hypothesis."""
+    """The verdict on one hypothesis."""
 
     hypothesis: Hypothesis
     rows: tuple[str, str]
-    """Under which names the cells of its row, and of the one that it is compared with, are kept."""
+    """The names under which the cells of its row, and of the row that it is compared with, are stored."""
     scenarios: tuple[str, ...]
     track: MaybeTrack
     estimate: Estimate | None
     adjusted: float
-    """Its p-value after Holm's correction over all hypotheses of the suite; 1 as long as cells are missing."""
+    """Its p-value after Holm's correction over all hypotheses of the suite; 1 while cells are missing."""
     said: Said
-    """`holds`: the adjusted p-value is below 0.05. `fails`: the interval lies below the claimed bound. `incomplete`:
-    cells are missing, so that nothing is said yet."""
+    """`holds`: the adjusted p-value is below 0.05. `fails`: the interval is below the claimed bound. `incomplete`:
+    cells are missing, so there is no verdict yet."""
     cells: int
-    """How many of its cells there are."""
+    """The number of its cells that were run."""
     wanted: int
-    """How many it has."""
+    """The total number of its cells."""
     earlier: int
-    """How many of them were run before the hypothesis stood in the suite's file as it does now."""
+    """How many of them were run before the hypothesis was in the suite's file in its current form."""
 
 
 def verdicts(suite: Suite, outcomes: Sequence[Outcome], frozen: Frozen | None) -> list[Verdict]:
-    """Return what is said of each hypothesis, in their order."""
+    """Return the verdict on each hypothesis, in order."""
     found = [_looked_at(suite, hypothesis, outcomes, frozen) for hypothesis in suite.hypotheses]
     p_values = [_p(each.estimate) if each.is_complete else 1.0 for each in found]
     told = []
@@ -82,7 +82,7 @@ def _looked_at(suite: Suite, hypothesis: Hypothesis, outcomes: Iterable[Outcome]
 
 
 def _searched(suite: Suite, row: str, track: str, frozen: Frozen | None) -> str:
-    """Return under which name a row's cells are: those of a best one that is the row as it stands, under its own."""
+    """Return the name of a row's cells. If the best configuration is the unchanged row, this is the row's own name."""
     there = row in suite.rows and (not track or track in suite.rows[row].tracks)
     return row if there or frozen is None else unsearched(row)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def arrays_to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return named arrays in the safetensors format; equal arrays give equal bytes."""
-    import numpy as np  # here, as below, since who only reads a configuration needs neither
+    import numpy as np  # here, as below, since reading a configuration needs neither
     from safetensors.numpy import save
 
     return save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)})

@@ -1,4 +1,4 @@
-"""The terminals that commands print to: what they are given is text, and steers nothing."""
+"""The terminals that commands print to. Their input is plain text and cannot control the terminal."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from rich.text import Text
 from lada.core.shown import shown
 
 PIPED = 80
-"""Columns of what goes into a file or a pipe, unless COLUMNS is set."""
+"""The width of output to a file or a pipe, unless COLUMNS is set."""
 
 
 class PlainConsole(Console):
@@ -24,7 +24,7 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """See Console.render_str: what a cell of a table needs is measured of what is shown."""
+        """See Console.render_str: the width of a table's cell is measured from its visible text."""
         return super().render_str(shown(text), **options)
 
     @property
@@ -39,7 +39,7 @@ class PlainConsole(Console):
         self._width, self._height = new_size
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """See Console.render; everything that is printed comes through here, part by part."""
+        """See Console.render; all printed output passes through here, part by part."""
         if isinstance(renderable, Table):
             _whole(renderable, (options or self.options).max_width)
         for segment in super().render(renderable, options):
@@ -48,8 +48,8 @@ class PlainConsole(Console):
 
 
 def _whole(table: Table, width: int) -> None:
-    """Let nothing of a table's cells be cut off where it is to have so many columns: words that are too long go on in
-    the next line, and so do names, where a table that keeps them whole would have little room for the rest."""
+    """Let nothing in a table's cells be cut off at this width: words that are too long continue in the next line. Names
+    do too, if keeping them whole would leave little room for the rest."""
     for column in table.columns:
         column.overflow = "fold"
         if column.no_wrap and max((len(str(cell)) for cell in column.cells), default=0) > width // 3:

@@ -1,4 +1,4 @@
-"""Randomness has an address: every generator is seeded from what it is for, never from what ran before it."""
+"""Randomness has an address: every generator is seeded from its purpose, never from what ran before it."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ def generator(*address: str | int) -> np.random.Generator:
 
 
 def one_of(rng: np.random.Generator, options: Sequence[T]) -> T:
-    """Return the option that `rng.choice(options)` would, as it is and without an array of them all.
+    """Return the option that `rng.choice(options)` would return, unchanged and without an array of all options.
 
-    Raises ValueError where there is none.
+    Raises ValueError without options.
     """
     return options[int(rng.integers(len(options)))]
 
 
 def by_chance(rng: np.random.Generator, chances: Mapping[T, float]) -> T:
-    """Return the key that `rng.choice(list(chances), p=list(chances.values()))` would, in a fraction of its time.
+    """Return the key that `rng.choice(list(chances), p=list(chances.values()))` would return, in a fraction of its
+    time.
 
-    There is a chance at least; none is negative, and they add up to 1 or nearly so.
+    There must be at least one chance; none may be negative, and they must add up to about 1.
     """
     reached = list(accumulate(chances.values()))
     point = rng.random()

@@ -1,4 +1,4 @@
-"""Texts of models, data and other parties, as they may be shown: nothing in them acts, moves or hides anything."""
+"""Makes texts of models, data and other parties safe to show: nothing in them acts, moves or hides anything."""
 
 from typing import TypeVar
 
@@ -9,19 +9,19 @@ S = TypeVar("S", bound=str)
 
 # The joiners U+200C and U+200D stay: Persian, the scripts of India and emoji are misread without them.
 _ACTS = (
-    r"[\p{Default_Ignorable_Code_Point}--[\u200c\u200d\ufe0f]]"  # what is drawn as nothing, or turns a line around
-    r"\p{Cc}\p{Cs}"  # controls, by which terminals are steered, and halves of surrogate pairs, which cannot be written
-    r"\u2028\u2029"  # separators, which some take for the end of a line
-    r"\ufff9-\ufffb\U00013430-\U0001343f"  # annotations, and what moves and merges hieroglyphs
+    r"[\p{Default_Ignorable_Code_Point}--[\u200c\u200d\ufe0f]]"  # invisible characters, and those that reverse a line
+    r"\p{Cc}\p{Cs}"  # controls, which can control a terminal, and halves of surrogate pairs, which cannot be written
+    r"\u2028\u2029"  # separators, which some programs treat as the end of a line
+    r"\ufff9-\ufffb\U00013430-\U0001343f"  # annotations, and characters that move and merge hieroglyphs
 )
 _NO_EMOJI = r"(?<![\p{Emoji}--[0-9#*]]|[0-9#*](?=\ufe0f\u20e3))\ufe0f"
-"""The selector of emoji where it selects none: behind other characters, and behind a digit that is not on a keycap."""
+"""The emoji selector where it has no effect: after other characters, and after a digit that is not on a keycap."""
 _IN_LINES = regex.compile(rf"(?V1)(?![\n\t])[{_ACTS}]|{_NO_EMOJI}")
 _IN_A_LINE = regex.compile(rf"(?V1)[{_ACTS}]|{_NO_EMOJI}")
 
 
 def shown(text: S) -> S:
-    """Return a text with whatever acts in it spelled out, as `\\x1b`; line feeds and tabs stay."""
+    """Return a text with all active characters spelled out, such as `\\x1b`; line feeds and tabs stay."""
     return _spelled(_IN_LINES, text)
 
 
@@ -31,7 +31,7 @@ def in_one_line(text: S) -> S:
 
 
 def shown_json(text: str) -> str:
-    """Return JSON with whatever acts in its texts as JSON's own escapes: it says the same."""
+    """Return equivalent JSON in which active characters in texts are JSON escapes."""
     return _IN_LINES.sub(lambda found: _utf16(found[0]), text)
 
 

@@ -15,10 +15,11 @@ SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
 
 
 def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
-    """Validate plain data strictly by a model. InputError lists every fault by key, value and expectation."""
+    """Validate plain data strictly with a model. Raises InputError that lists every fault by key, value and
+    expectation."""
     try:
         text = json.dumps(value)
-    except (TypeError, ValueError, RecursionError) as error:  # such as a number of more digits than Python writes
+    except (TypeError, ValueError, RecursionError) as error:  # such as a number with more digits than Python writes
         raise InputError(f"{where or 'configuration'}: {error}; expected plain YAML or JSON values") from None
     try:
         return model.model_validate_json(text)
@@ -27,7 +28,7 @@ def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
         for fault in error.errors():
             key, what = _explain(model, fault, value)
             faults.setdefault(".".join(part for part in (where, key) if part), []).append(what)
-        # A union's members each have a fault of their own to tell of one key.
+        # Each member of a union reports its own fault for one key.
         lines = [": ".join(part for part in (key, "; or ".join(whats)) if part) for key, whats in faults.items()]
         raise InputError("\n".join(lines)) from None
 
@@ -80,7 +81,7 @@ def _kinds_at(model: type[BaseModel], path: list[str]) -> list[Any]:
     """
     kinds: list[Any] = [model]
     for part in path:
-        # Of several types a location names the one that was tried; its tag may be the name of a field too.
+        # With several types, a location names the one that was tried; its tag may also be the name of a field.
         chosen = [kind for kind in kinds if part in _names(kind)] if kinds[1:] else []
         kinds = chosen or [below for kind in kinds for below in _below(kind, part)]
     return kinds

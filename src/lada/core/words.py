@@ -36,7 +36,7 @@ ESCAPE = regex.compile(r"\\u([0-9a-fA-F]{4})|\\[nrt]")
 TAG = regex.compile(r"<[^<>]{1,40}>")
 
 
-@lru_cache(maxsize=16)  # one text is taken apart in several ways, one after the other
+@lru_cache(maxsize=16)  # one text is split in several ways, one after another
 def plain(text: str) -> str:
     """Return a text without case, compatibility forms, marks on letters and invisible characters.
 
@@ -74,8 +74,8 @@ def compounds_of(text: str) -> list[str]:
 
 
 def identifiers_of(text: str) -> list[str]:
-    """Return what in a text tells one from all others, without signs: e-mail addresses, numbers of five digits or more
-    (also where these stand in groups of three), and letters mixed with digits, of four characters or more."""
+    """Return the identifiers in a text, without signs: e-mail addresses, numbers of at least five digits (also in
+    groups of three), and letters mixed with digits, of at least four characters."""
     text = plain(text)
     numbers = [_bare(number) for number in GROUPED.findall(text)]
     tokens = [token for token in TOKEN.findall(text) if not token.isalpha() and any(map(str.isdigit, token))]

@@ -52,7 +52,7 @@ def write_server_certificate(authority: Path, folder: Path, hosts: Iterable[str]
         ca = x509.load_pem_x509_certificate((authority / "ca.crt").read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(
-            f"authority: {str(authority)!r} lacks a sound ca.key or ca.crt ({error}); they are where `lada federation "
+            f"authority: {str(authority)!r} lacks a valid ca.key or ca.crt ({error}); they are where `lada federation "
             "init` was called"
         ) from None
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
@@ -77,7 +77,7 @@ def check_server_certificate(certificate: Path, authority: Path) -> int:
     try:
         mine, ca = (x509.load_pem_x509_certificate(file.read_bytes()) for file in (certificate, authority))
     except ValueError as error:
-        raise InputError(f"certificate: {certificate.name} or {authority.name} is no sound PEM file: {error}") from None
+        raise InputError(f"certificate: {certificate.name} or {authority.name} is not valid PEM: {error}") from None
     left = mine.not_valid_after_utc - datetime.now(UTC)
     if left <= timedelta():
         raise InputError(

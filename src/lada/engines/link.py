@@ -16,7 +16,8 @@ def fault(address: str, certificate: Path) -> str | None:
         context = ssl.create_default_context(cafile=str(certificate))
     except (ssl.SSLError, OSError) as error:
         return (
-            f"certificate: {str(certificate)!r} is no sound PEM file ({error}); get ca.crt from the server's operator"
+            f"certificate: {str(certificate)!r} is not a valid PEM file ({error}); get ca.crt from the server's "
+            "operator"
         )
     try:
         with (

@@ -93,7 +93,7 @@ class RunOfClient:
         before = self._terms()
         if before is not None and before.model_copy(update={"rounds": terms.rounds}) != terms:
             raise FederationError(
-                f"terms: they are not those that run {self._run} began with; somebody sends in the server's name, or "
+                f"terms: they are not those that run {self._run} began with; another sender uses the server's name, or "
                 "the server's files were changed: let it begin a new run"
             )
         if before is not None and terms.rounds < before.rounds:
@@ -121,7 +121,7 @@ class RunOfClient:
             begun.write(self._folder, found)
         elif changed := begun.changed(self._folder, found):
             raise FederationError(
-                f"{', '.join(changed)}: not as this client began the run {self._run} with; put that back, or let the "
+                f"{', '.join(changed)}: not as this client began the run {self._run} with; restore it, or let the "
                 "server begin a new run"
             )
 

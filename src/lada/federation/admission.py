@@ -1,4 +1,4 @@
-"""Whether what came back from a client may be used: bytes of Flower's to a payload that was checked whole."""
+"""Decides whether a client's reply may be used: from Flower's bytes to a completely checked payload."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lada.rounds.checks import Guard, check_kinds
 if TYPE_CHECKING:
     from lada.rounds.base import Payload
 
-# Flower's codes for "the client's process crashed" and, in a simulation, "the actor died": there 0 is for whatever is
-# no exception of the client's app. Then those for "the message is not there any more" and "heartbeat lost".
+# Flower's codes for "the client's process crashed" and, in a simulation, "the actor died" (where 0 means anything but
+# an exception of the client's app). Then the codes for "the message is gone" and "heartbeat lost".
 CODES = {8: Code.DIED, 0: Code.DIED, 3: Code.LOST, 5: Code.LOST}
 
 
@@ -28,11 +28,12 @@ def read_reply(
     limit: int | None = None,
     authenticate: Callable[[Reply], Failure | None] = lambda _: None,
 ) -> Reply | Failure:
-    """Return envelope and payload of a reply to a message of ours with the envelope `expected`, or what it is else.
+    """Return envelope and payload of a reply to our message with the envelope `expected`, or a Failure.
 
-    One of more than `limit` bytes is not decoded; of one that `authenticate` has a failure for nothing is believed.
+    A reply of more than `limit` bytes is not decoded. A reply for which `authenticate` returns a failure is not
+    believed.
     """
-    if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
+    if message.has_error():  # the reason is foreign text and may hold anything, so it is not repeated
         return Failure(CODES.get(message.error.code, Code.ENGINE))
     try:
         envelope, payload = decode(message.content, limit)
@@ -46,16 +47,17 @@ def read_reply(
         return Failure(envelope.code, f"{unread}{envelope.reference}", envelope.sender)
     if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
         why = (
-            "it answers for another run, phase or round, as a replay would; if that goes on, give the client a new key"
+            "it answers for another run, phase or round, as a replay would; if that continues, give the client a new "
+            "key"
         )
         return Failure(Code.MALFORMED, why)
     return reply
 
 
 def admit(guard: Guard | None, name: str, reply: Reply, reply_bytes: int) -> dict[str, int] | Failure | None:
-    """Return why a client's reply must not be used, or the bytes of each kind of one that is to be fetched, or None.
+    """Return why a client's reply must not be used, or the bytes of each kind of a reply that must be fetched, or None.
 
-    A reply of at most `reply_bytes` may be announced; one that comes whole has at most PIECE bytes.
+    A reply of at most `reply_bytes` may be announced; a reply in one message has at most PIECE bytes.
     """
     envelope, payload = reply
     if envelope.sender != name:
@@ -74,12 +76,12 @@ def admit(guard: Guard | None, name: str, reply: Reply, reply_bytes: int) -> dic
 
 
 def fault(guard: Guard | None, name: str, envelope: Envelope, payload: Payload) -> Failure | None:
-    """Return why a client's payload must not be used; None where it may. Without a guard anything may."""
+    """Return why a client's payload must not be used; None if it may. Without a guard, any payload may."""
     try:
         if guard:
             guard.check_reply(name, envelope.phase, envelope.round, payload)
     except LadaError as error:
         return Failure(Code.MALFORMED, str(error))
-    except Exception as error:  # a check that a stranger can break must not end the run
+    except Exception as error:  # a check that foreign data can break must not end the run
         return Failure(Code.MALFORMED, f"checking it failed with {type(error).__name__}")
     return None

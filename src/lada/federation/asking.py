@@ -1,4 +1,4 @@
-"""Ask nodes over a Flower Grid and tell apart what comes back: replies, refusals, silence, death."""
+"""Asks nodes over a Flower Grid and distinguishes the outcomes: replies, refusals, silence, death."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", str, int)
 ATTEMPTS = 3
-"""How often a message is sent to a client that dies over it. It may: a client answers each message once."""
+"""How often a message is sent to a client that dies over it. Repeating is safe: a client answers each message once."""
 LOOK = 2.0
-"""Seconds between two looks whether a client that lost contact is back."""
+"""Seconds between two checks whether a client that lost contact is back."""
 WINDOW = 64
-"""Most messages of one ask that are under way at a time."""
+"""The most messages of one ask that are in transit at a time."""
 
 
 def post(grid: Grid, node: int, envelope: Envelope, payload: Mapping[str, bytes]) -> str | None:
-    """Send one message; return its id, or None where Flower did not take it."""
+    """Send one message; return its id, or None if Flower did not accept it."""
     message = Message(encode(envelope, payload), node, MESSAGE_TYPE, group_id=str(envelope.round))
     return next(iter(grid.push_messages([message])), None) or None
 
 
 class Asking(Generic[K]):
-    """One message each to several clients, a window of them under way at a time.
+    """One message to each of several clients, with a limited number in transit at a time.
 
-    Replies are told apart by the message they answer, since Flower itself answers for nodes it lost. A reply that
-    comes after its client's deadline is never looked at.
+    Replies are identified by the message that they answer, since Flower itself answers for nodes that it lost. A reply
+    after its client's deadline is ignored.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Asking(Generic[K]):
         authenticate: Callable[[K, Reply], Failure | None] = lambda *_: None,
         explain: Callable[[K, Failure], Failure] = lambda _, failure: failure,
     ) -> None:
-        """Send the first messages. `send` returns a message's id, None where nobody took it.
+        """Send the first messages. `send` returns a message's id, or None if it was not accepted.
 
-        `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
-        `wait` was called. A reply of more than `limit` bytes is not looked at. The `clock` stands still while one
-        is looked at: no other client is late for that. A client that lost contact is sent its message again as soon as
-        it `is_back`, until its deadline; without that it counts as one that died. `authenticate` says why a reply is
-        not the client's own. `explain` is given each failure as it comes, and may raise.
+        `seconds` is the time that a client has, from the sending of its message or, if later, from the call of `wait`.
+        A reply of more than `limit` bytes is not read. The `clock` stands still while a reply is read, so that no other
+        client is late because of it. A client that lost contact gets its message again as soon as it `is_back`, until
+        its deadline; without `is_back`, it counts as dead. `authenticate` returns why a reply is not the client's own.
+        `explain` receives each failure as it occurs, and may raise.
         """
         self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
         self._limit, self._clock, self._is_back = limit, clock or Clock(), is_back
@@ -75,7 +75,7 @@ class Asking(Generic[K]):
         self._fill()
 
     def wait(self, receive: Callable[[K, Reply], Failure | None]) -> dict[K, Failure]:
-        """Hand each reply to `receive`, which may refuse it, and return the failures, sorted."""
+        """Pass each reply to `receive`, which may refuse it, and return the failures, sorted."""
         self._since = dict.fromkeys(self._since, self._clock.now())
         pause = 0.001
         while self._under_way or self._lost:

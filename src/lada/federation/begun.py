@@ -1,7 +1,7 @@
-"""What a run was begun with beside its configuration, by digest: samples, and models that lie in folders.
+"""Digests of a run's inputs besides its configuration: samples, and models in folders.
 
-A run that is resumed goes on with the same or not at all. The digests stand in `begun.json` in the run's folder, at a
-client of a deployment in its state for the run.
+A run is resumed only with the same inputs. The digests are stored in `begun.json` in the run's folder; at a client of a
+deployment, in its state for the run.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from lada.zoo.shipped import locate
 
 BEGUN = "begun.json"
 BLOCK, BLOCKS = 1 << 16, 64
-"""Bytes of a block, and how many blocks of a large file are looked at: whole weights would take minutes to read."""
+"""Bytes of a block, and how many blocks of a large file are read: reading all weights would take minutes."""
 
 
 def samples(task: TaskData, clients: Iterable[str]) -> dict[str, str]:
-    """Return digests of the samples that all have, of those of `clients`, and of the verifier, by what they are.
+    """Return digests of the common samples, of the samples of `clients` and of the verifier, by description.
 
-    Private samples of a built-in corpus are not among them: they follow from the configuration, and drawing those of
+    Private samples of a built-in corpus are not included: they follow from the configuration, and drawing them for
     thousands of clients takes minutes.
     """
     parts = {"public samples": task.public, "test samples": task.test, "replayed samples": task.replay}
@@ -39,7 +39,7 @@ def samples(task: TaskData, clients: Iterable[str]) -> dict[str, str]:
 
 
 def models(config: RunConfig) -> dict[str, str]:
-    """Return digests of the models that lie in folders, by whose they are: names, sizes and blocks of their files."""
+    """Return digests of the models in folders, by owner: they cover names, sizes and blocks of their files."""
     options = {party.name: party.model for party in (config.server, *config.clients)}
     folders = {name: Path(locate(each.source)) for name, each in options.items() if each is not None and each.source}
     known = {folder: _of_folder(folder) for folder in set(folders.values()) if is_folder(folder)}
@@ -47,12 +47,12 @@ def models(config: RunConfig) -> dict[str, str]:
 
 
 def write(folder: Path, found: Mapping[str, str]) -> None:
-    """Write down what a run is begun with."""
+    """Record the inputs with which a run begins."""
     seal(folder / BEGUN, json.dumps(found, indent=1).encode())
 
 
 def changed(folder: Path, found: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what is not as when the run was begun. Raises LadaError where nobody wrote that down."""
+    """Return the inputs that changed since the run began. Raises LadaError if they were not recorded."""
     try:
         then = json.loads(unseal(folder / BEGUN))
     except ValueError as error:
@@ -60,7 +60,7 @@ def changed(folder: Path, found: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(what for what in found if then.get(what) != found[what])
 
 
-@lru_cache(maxsize=16)  # a client's process asks with each message, and mostly of the same samples
+@lru_cache(maxsize=16)  # a client's process asks with each message, usually for the same samples
 def _of_samples(part: tuple[Sample, ...]) -> str:
     digest = hashlib.sha256()
     for sample in part:

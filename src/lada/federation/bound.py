@@ -1,6 +1,6 @@
-"""Whom the server of a deployment asks by a name, and whether what comes back is that client's own.
+"""Binds clients' names to nodes in a deployment, and checks that a reply is the client's own.
 
-Without a binding, as on the engines of one machine, anything that comes back counts as the client's.
+Without a binding, as with the engines of one machine, every reply counts as the client's own.
 """
 
 import json
@@ -24,27 +24,28 @@ DROPPED = "dropped.json"
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a client's name is bound to."""
+    """The node and key that a client's name is bound to."""
 
     node: int
-    """Flower's id of the node that has the client's key."""
+    """Flower's id of the node with the client's key."""
     seal: Seal
 
 
 class Binding:
-    """The clients of a deployment by name, and how many replies of each were dropped, since they were not its own."""
+    """The clients of a deployment by name, and how many replies of each were dropped because they were not its own."""
 
     def __init__(self, bound: Mapping[str, Bound]) -> None:
         self._bound = bound
         self.names = {one.node: name for name, one in bound.items()}
-        """The client that a node is."""
+        """The client of each node."""
         self.dropped: Counter[str] = Counter()
         self._file: Path | None = None
 
     def keep_in(self, folder: Path) -> None:
-        """Count on from what stands in a run's folder, and write each count down there, so that no kill loses it.
+        """Continue the counts in a run's folder, and write each count there, so that none is lost if the process is
+        killed.
 
-        Raises LadaError where what stands there is not as it was written; then the count begins anew.
+        Raises LadaError if the file was altered; the counts then restart.
         """
         self._file = folder / DROPPED
         if self._file.exists() or is_sealed(self._file):
@@ -60,11 +61,11 @@ class Binding:
             seal(self._file, json.dumps(self.dropped, sort_keys=True).encode())
 
     def seal(self, name: str) -> Seal:
-        """Return what the server shares with a client."""
+        """Return the seal that the server shares with a client."""
         return self._bound[name].seal
 
     def notices(self) -> list[str]:
-        """Return a text for each client of which a reply was dropped."""
+        """Return a text for each client with dropped replies."""
         return [
             f"{counted(number, 'reply', 'replies')} of the node of {name} dropped: under another name, or "
             f"not sealed by {name} in answer to the question"
@@ -73,7 +74,7 @@ class Binding:
 
 
 class Sealed:
-    """The messages of one ask, sealed where clients are bound."""
+    """The messages of one ask, sealed if clients are bound."""
 
     def __init__(self, binding: Binding | None) -> None:
         self._binding = binding
@@ -88,7 +89,7 @@ class Sealed:
         return sealed
 
     def fault(self, name: str, reply: Reply) -> Failure | None:
-        """Return why a reply is none of the client that was asked, and count it; None where it is that client's."""
+        """Return why a reply is not from the client that was asked, and count it; None if it is."""
         if self._binding is None:
             return None
         envelope, payload = reply
@@ -96,7 +97,7 @@ class Sealed:
             why = "it gives another name than its own"
         elif not self._binding.seal(name).is_answering(envelope, payload, self._asked.get(name, "")):
             why = (
-                "it is not sealed in answer to this message, so it is a replay or from somebody else; check that it "
+                "it is not sealed in answer to this message, so it is a replay or from another sender; check that it "
                 "has the identity.pub of this federation, that its name is that of its key, and who has client.key"
             )
         else:

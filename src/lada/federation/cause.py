@@ -1,7 +1,6 @@
-"""Why a client failed, left in its own folder: in a run on one machine the command reads it there and tells it.
+"""The reason of a client's failure, stored in its own folder. In a run on one machine, the command reads and shows it.
 
-What crosses the wire is a code and a reference number whatever the engine. In a deployment nobody but the client has
-that folder.
+Only a code and a reference number are sent, with every engine. In a deployment, only the client has this folder.
 """
 
 import json
@@ -12,20 +11,20 @@ from lada.core.sealed import write
 
 FILE = "last-error.json"
 TOLD: dict[str, type[LadaError]] = {kind.__name__: kind for kind in (InputError, StudyError)}
-"""What a user can mend, and so is told of; all else stands in errors.log."""
+"""Errors that a user can fix, and which are therefore shown; all others are only in errors.log."""
 
 
 def leave(folder: Path, reference: str, error: Exception) -> None:
-    """Write down an error that can be mended, under the reference number that the server is given."""
+    """Store an error that a user can fix, under the reference number that the server receives."""
     if type(error).__name__ in TOLD:
         told = {"reference": reference, "kind": type(error).__name__, "text": str(error)}
         write(folder / FILE, json.dumps(told).encode())
 
 
 def find(folder: Path, reference: str) -> LadaError | None:
-    """Return the error behind a reference number; None where it is none that can be mended, or was not written."""
+    """Return the error behind a reference number; None if a user cannot fix it, or if it was not stored."""
     try:
         told = json.loads((folder / FILE).read_bytes())
         return TOLD[told["kind"]](told["text"]) if told["reference"] == reference else None
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or not as it was written
+    except (OSError, ValueError, KeyError, TypeError):  # missing or altered
         return None

@@ -1,4 +1,4 @@
-"""How single messages get to the clients and back over any Flower Grid, and what is put on record of them."""
+"""Sends single messages to the clients and back over any Flower Grid, and records them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from lada.federation.timing import Timing
 
 IN_FLIGHT = 256 << 20
-"""About how many bytes of one ask are under way at a time; four messages always may."""
+"""The approximate number of bytes of one ask in transit at a time; four messages are always allowed."""
 
 
 class FetchError(Exception):
-    """A piece did not come."""
+    """A piece did not arrive."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -38,16 +38,16 @@ class FetchError(Exception):
 
 
 class Channel:
-    """The way to the clients, by name, and back."""
+    """The channel to the clients, by name."""
 
     def __init__(self, grid: Grid, roster: Roster, session: Session, ledger: Ledger) -> None:
         self._grid, self._roster = grid, roster
         self.session, self.ledger = session, ledger
         self.answers: dict[tuple[str, int], tuple[set[str], int]] = {}
-        """By phase and round: who answered, and how many must have."""
+        """For each phase and round: the clients that answered, and how many must answer."""
 
     def asking(self, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], timing: Timing) -> Asking[str]:
-        """Send one message each to the clients named in `payloads`, by the rules."""
+        """Send one message to each client named in `payloads`, by the rules."""
         sealed = Sealed(self.session.binding)
 
         def send(name: str) -> str | None:
@@ -75,7 +75,7 @@ class Channel:
         )
 
     def _explain(self, envelope: Envelope, name: str, failure: Failure) -> Failure:
-        """Return a failure with its cause, where that may be known. Raises InputError where the user's input is it."""
+        """Return a failure with its cause, if that may be known. Raises InputError if the user's input is the cause."""
         error = self.session.cause(name, failure.detail) if self.session.cause and failure.code is Code.FAILED else None
         if isinstance(error, InputError):
             self.fail(envelope, name, replace(failure, cause=str(error)))
@@ -85,7 +85,7 @@ class Channel:
     def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
         """Return a piece of a client's last reply.
 
-        Raises FetchError where it is another or has not come by `deadline` on the monotonic clock.
+        Raises FetchError if another piece arrives, or none by `deadline` on the monotonic clock.
         """
         envelope, left = Envelope(asked.run, FETCH, asked.round, SERVER), deadline - time.monotonic()
         pieces: list[bytes] = []
@@ -115,7 +115,7 @@ class Channel:
         return pieces[0]
 
     def silent(self, name: str) -> Failure:
-        """Return that a client did not answer in its time."""
+        """Return the failure of a client that did not answer in time."""
         return Failure(Code.SILENT, f"{self.session.rules.seconds(name):g}")
 
     def _is_back(self, name: str) -> bool:
@@ -135,24 +135,24 @@ class Channel:
             self.session.emit({"kind": "message", **where, "direction": direction, "bytes": size})
 
     def catch_up(self, envelope: Envelope, client: str, asked: Payload, reply: Payload) -> None:
-        """Enter what the journal has and the ledger lacks: a crash came between the two, or lines are lost."""
+        """Add rows to the ledger that only the journal has, after a crash between the two or a loss of lines."""
         if not self.ledger.has(envelope.round, envelope.phase, SERVER, client):
             self.record(envelope, client, "down", asked)
         if not self.ledger.has(envelope.round, envelope.phase, client, SERVER):
             self.record(envelope, client, "up", reply)
 
     def miss(self, missing: Missing) -> None:
-        """Put on record who was missing."""
+        """Record which clients were missing."""
         if self.session.on_missing:
             self.session.on_missing(missing)
 
     def fail(self, envelope: Envelope, name: str, failure: Failure) -> None:
-        """Announce over which client, and what of it, a run ends."""
+        """Announce the client, and its failure, that ends a run."""
         if self.session.emit:
             where = {"party": name, "round": envelope.round, "phase": envelope.phase}
             self.session.emit({"kind": "failure", **where, "why": str(failure)})
 
     def timed(self, times: ExchangeTime | None) -> None:
-        """Put on record how long the messages of a phase took, where any were sent."""
+        """Record how long the messages of a phase took, if any were sent."""
         if self.session.on_timed and times is not None:
             self.session.on_timed(times)

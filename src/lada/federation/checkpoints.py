@@ -1,6 +1,6 @@
-"""Checkpoints: a folder of files that is there as a whole or not at all, and says so when it was altered.
+"""Checkpoints: a folder of files that is written completely or not at all, and detects changes.
 
-The one before is kept beside the newest, so that one that does not verify costs a phase and not the run.
+The previous checkpoint is kept next to the newest, so an invalid one costs a phase and not the run.
 """
 
 import hashlib
@@ -19,11 +19,12 @@ MANIFEST = "manifest.json"
 """SHA-256 of each file, by name."""
 
 Fill = Callable[[Path], Mapping[str, str] | None]
-"""Writes files into the empty folder that it is given. It may return the SHA-256 of those of which it knows it."""
+"""Writes files into a given empty folder. It may return the SHA-256 of files for which it is known."""
 
 
 def files(contents: Mapping[str, bytes]) -> Fill:
-    """Return what writes `contents` by relative name with `/`. Raises ValueError for a name that leads elsewhere."""
+    """Return a function that writes `contents` by relative name with `/`. Raises ValueError for a name outside the
+    folder."""
     for name in contents:
         if not _is_inside(name) or name == MANIFEST:
             raise ValueError(f"{name!r} cannot be the name of a file in a checkpoint")
@@ -38,9 +39,9 @@ def files(contents: Mapping[str, bytes]) -> Fill:
 
 
 def link(source: Path, part: str, folder: Path) -> dict[str, str] | None:
-    """Let `folder` have what lies in folder `part` of another checkpoint, as hard links, and return the digests.
+    """Put the files of the folder `part` of another checkpoint into `folder` as hard links, and return their digests.
 
-    None, and nothing is left of it, where that cannot be. Nobody may write into files that are linked: whatever is
+    If this is impossible, return None and leave nothing behind. Linked files must not be written to: everything that is
     saved is a new file.
     """
     try:
@@ -48,16 +49,16 @@ def link(source: Path, part: str, folder: Path) -> dict[str, str] | None:
         for name in digests:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.link(source / name, folder / name)
-    except (LadaError, OSError):  # such as a file system without links
+    except (LadaError, OSError):  # for example a file system without links
         shutil.rmtree(folder / part, ignore_errors=True)
         return None
     return digests or None
 
 
 def save(folder: Path, fill: Fill) -> None:
-    """Let `fill` write the files of `folder`, whose former state becomes the one before.
+    """Let `fill` write the files of `folder`; its former state becomes the previous checkpoint.
 
-    A crash at any moment leaves the old state or the new one for `find` to find.
+    After a crash at any moment, `find` finds the old state or the new one.
     """
     new, before = _sibling(folder, "new"), _sibling(folder, "before")
     shutil.rmtree(new, ignore_errors=True)
@@ -72,7 +73,7 @@ def save(folder: Path, fill: Fill) -> None:
     (new / MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
     for path in (*written, new / MANIFEST, *(path for path in new.rglob("*") if path.is_dir()), new):
         sync(path)
-    if folder.exists():  # where it does not, `before` may be all there is: a crash came between the two renames
+    if folder.exists():  # otherwise `before` may be the only one: a crash came between the two renames
         shutil.rmtree(before, ignore_errors=True)
         folder.rename(before)
     new.rename(folder)
@@ -80,19 +81,19 @@ def save(folder: Path, fill: Fill) -> None:
 
 
 def exists(folder: Path) -> bool:
-    """Return whether there is a checkpoint, whole or not."""
+    """Return whether there is a checkpoint, complete or not."""
     return folder.exists() or _sibling(folder, "before").exists()
 
 
 def newest(folder: Path) -> Path:
-    """Return where the newest state lies that `exists`, whole or not: nothing of it is verified."""
+    """Return the path of the newest state that `exists`, without verifying it."""
     return folder if folder.exists() else _sibling(folder, "before")
 
 
 def find(folder: Path, needed: Collection[str] = ()) -> tuple[Path, str | None]:
-    """Return where the newest state that verifies lies and, where that is the one before, what the newest lacks.
+    """Return the path of the newest valid state and, if that is the previous one, the fault of the newest.
 
-    Raises LadaError where neither verifies; `needed` are files that it must have.
+    Raises LadaError if neither is valid; `needed` are files that it must have.
     """
     fault: str | None = None
     for place in (folder, _sibling(folder, "before")):
@@ -104,15 +105,16 @@ def find(folder: Path, needed: Collection[str] = ()) -> tuple[Path, str | None]:
             else:
                 return place, fault
     raise LadaError(
-        f"checkpoint {str(folder)!r}: {fault or 'there is none'}, and none before it is whole; delete the folder to "
-        "begin again"
+        f"checkpoint {str(folder)!r}: {fault or 'there is none'}, and the previous one is not valid either; delete "
+        "the folder to "
+        "start again"
     )
 
 
 def verify(folder: Path, needed: Collection[str] = (), unread: str | None = None) -> None:
-    """Raise LadaError unless the files are those of the manifest, `needed` among them, with the bytes written.
+    """Raise LadaError unless the files are those of the manifest, including `needed`, and unchanged.
 
-    What lies in the folder `unread` is not looked into.
+    Files in the folder `unread` are not read.
     """
     digests = manifest(folder)
     for name in sorted(set(needed) - digests.keys()):
@@ -132,7 +134,7 @@ def verify(folder: Path, needed: Collection[str] = (), unread: str | None = None
 
 
 def manifest(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file, by name; LadaError where that cannot be read or lists nothing."""
+    """Return the SHA-256 of each file, by name. Raises LadaError if the manifest cannot be read or is empty."""
     try:
         digests = json.loads((folder / MANIFEST).read_bytes())
         if not isinstance(digests, dict) or not digests or not all(map(_is_inside, digests)):
@@ -143,7 +145,7 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a checkpoint and the one before it, where they are."""
+    """Remove a checkpoint and the previous one, if they exist."""
     for place in (folder, _sibling(folder, "before"), _sibling(folder, "new")):
         shutil.rmtree(place, ignore_errors=True)
 

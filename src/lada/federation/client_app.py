@@ -1,4 +1,4 @@
-"""The client's half: a Flower ClientApp that lets one node answer. How the node is made is the caller's business."""
+"""The client's half: a Flower ClientApp that lets one node answer. The caller decides how the node is made."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from lada.federation.messages import ACTION, HELLO, Code, Envelope, decode, enco
 from lada.federation.pieces import BYTES, FETCH, What, announce, decode_what
 from lada.federation.seal import Seal
 
-if TYPE_CHECKING:  # the contracts import torch, which a worker that has no model need not pay for
+if TYPE_CHECKING:  # the contracts import torch, which a worker without a model does not need
     from lada.rounds.party import Emit
 
 ERROR_LOG = "errors.log"
 UNSEALED = (
-    "message: the server did not seal it for this client, so somebody else speaks in its name; or identity.pub here is "
-    "not the server's, or the server knows this client's key under another name. Nothing was looked at or changed"
+    "message: the server did not seal it for this client, so another sender uses its name; or identity.pub here is "
+    "not the server's, or the server knows this client's key under another name. Nothing was read or changed"
 )
-"""Why a message was refused unread, in the log."""
+"""The log's text for a message that was refused unread."""
 
 
 class ClientNode(Protocol):
-    """What answers for one client."""
+    """Answers for one client."""
 
     def handle(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Run the client half of one phase. Whatever it raises stays here; the server sees a code."""
+        """Run the client half of one phase. Its exceptions stay here; the server sees only a code."""
         ...
 
     def fetch(self, round: int, what: What) -> bytes:
@@ -63,13 +63,13 @@ def make_client_app(
     limit: Callable[[], int | None] = lambda: None,
     open_seal: Callable[[], Seal | None] = lambda: None,
 ) -> ClientApp:
-    """Return the ClientApp. For each message it opens the node anew, given the name of the run that the message is of.
+    """Return the ClientApp. For each message, it opens the node for the run of the message.
 
-    Keeping models loaded is up to `open_node`. `identify` returns the client's name and the folder where it keeps what
-    is its own; `limit` the most bytes that it takes in one message. With a seal from `open_seal` nothing is looked at
-    that the server has not sealed for this client, and every reply is sealed. An exception is written to `errors.log`
-    in that folder under a reference number; the reply carries that number and a code, nothing else. One that can be
-    mended lies beside it, see lada.federation.cause.
+    `open_node` decides whether models stay loaded. `identify` returns the client's name and its own folder; `limit`
+    returns the most bytes that it accepts in one message. With a seal from `open_seal`, messages that the server has
+    not sealed for this client are not read, and every reply is sealed. An exception is written to `errors.log` in the
+    client's folder under a reference number; the reply carries only this number and a code. An error that the user can
+    fix is stored next to it, see lada.federation.cause.
     """
     app = ClientApp()
 
@@ -92,7 +92,7 @@ def make_client_app(
                 raise FederationError(UNSEALED)
             code = Code.FAILED
             answer = {}
-            if asked.phase != HELLO or payload:  # a hello without terms asks for the name alone
+            if asked.phase != HELLO or payload:  # a hello without terms asks only for the name
                 node = open_node(context, asked.run, emit)
                 if asked.phase == FETCH:
                     answer = {BYTES: node.fetch(asked.round, decode_what(payload))}
@@ -101,7 +101,7 @@ def make_client_app(
             return reply(replace(asked, seconds=time.monotonic() - began), answer)
         except Exception as error:
             reference = secrets.token_hex(4)
-            with suppress(OSError):  # a full disk must not turn the cause into a text that Flower would send
+            with suppress(OSError):  # with a full disk, Flower must not send the error's text
                 _log(folder, asked, reference, traceback.format_exc())
                 cause.leave(folder, reference, error)
             return reply(Envelope(asked.run, asked.phase, asked.round, name, code, reference), {})
@@ -110,7 +110,8 @@ def make_client_app(
 
 
 def unsealed(folder: Path) -> int:
-    """Return how many messages were refused, by the log in a client's folder, since the server had not sealed them."""
+    """Return how many messages were refused because the server had not sealed them, from the log in a client's
+    folder."""
     log = folder / ERROR_LOG
     return log.read_bytes().count(UNSEALED.encode()) if log.exists() else 0
 

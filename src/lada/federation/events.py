@@ -1,4 +1,4 @@
-"""A run's events.jsonl: written by processes that only add to it, read by those that follow a run."""
+"""A run's events.jsonl: processes append to it, and programs that follow the run read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lada.core.clock import since
 
-if TYPE_CHECKING:  # with them comes torch, which nobody needs to follow a run
+if TYPE_CHECKING:  # they import torch, which following a run does not need
     from lada.federation.parties import Place
     from lada.rounds.party import Emit
 
@@ -19,7 +19,7 @@ EVENTS, PLACE = "events.jsonl", "place.json"
 
 
 def to_file(place: Place) -> Emit:
-    """Return an Emit that writes behind what a run's file holds, each event at once, so that several processes may."""
+    """Return an Emit that appends to a run's file. Each event is written at once, so several processes may write."""
 
     now = since(place.started)
 
@@ -35,13 +35,13 @@ def to_file(place: Place) -> Emit:
 
 
 def mend(file: Path) -> bool:
-    """Take away a last line that was cut short when a run was killed, and return whether there was one.
+    """Remove a truncated last line of a killed run, and return whether there was one.
 
-    The file need not be there.
+    The file need not exist.
     """
     if not file.exists():
         return False
-    with file.open("r+b") as events:  # in place: whoever reads along must not find it empty for a moment
+    with file.open("r+b") as events:  # in place: readers must never find the file empty
         whole = sum(len(line) for line in events if line.endswith(b"\n"))
         torn = events.tell() > whole
         events.truncate(whole)
@@ -49,9 +49,9 @@ def mend(file: Path) -> bool:
 
 
 def paused(events: Iterable[dict[str, Any]]) -> float:
-    """Return the seconds of a run in which nobody worked on it: those before each start of it but the first.
+    """Return the seconds in which no process worked on a run: the gaps before each start except the first.
 
-    An event without a time is passed over, and a clock that went back counts as none.
+    Events without a time are ignored, and a clock that went back counts as no gap.
     """
     timed = [event for event in events if isinstance(event.get("time"), int | float)]
     return sum(max(e["time"] - before["time"], 0.0) for before, e in pairwise(timed) if e.get("kind") == "run")
@@ -61,16 +61,16 @@ class Tail:
     """Reads a file of events from where it last stopped."""
 
     def __init__(self, file: Path, start: int = 0) -> None:
-        """`start` is the offset, in bytes, of the first line to read. The file need not be there yet."""
+        """`start` is the offset, in bytes, of the first line to read. The file need not exist yet."""
         self.unreadable = 0
-        """Lines that are no JSON objects, as a power cut can leave them; they are passed over."""
+        """The number of lines that are not JSON objects, for example after a power cut; they are ignored."""
         self.rewritten = 0
-        """How often the file was another, or shorter, than before; it is then read from its beginning."""
+        """How often the file was replaced or had become shorter; it is then read from its beginning."""
         self._file, self._offset = file, start
         self._inode: int | None = None
 
     def new(self) -> Iterator[dict[str, Any]]:
-        """Yield the events that are new. A last line that is not complete waits for its end."""
+        """Yield new events. An incomplete last line is read later."""
         try:
             lines = self._file.open("rb")
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How the server's half reaches the clients: lada.rounds.base.Exchange over any Flower Grid."""
+"""Implements lada.rounds.base.Exchange, by which the server's half reaches the clients, over any Flower Grid."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class GridExchange:
         return self._channel.ledger
 
     def connect(self) -> None:
-        """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
+        """Wait for the clients. Raises FederationError if no quorum connects within the rules' timeout."""
         rules = self._session.rules
         try:
             self._roster.wait(rules.least(len(self.clients)), rules.timeout + rules.starting)
@@ -48,12 +48,12 @@ class GridExchange:
             raise
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Mapping[str, bytes]]) -> GridPending:
-        """Send one message to each client named in `payloads`. Raises FederationError for a name nobody has."""
+        """Send one message to each client named in `payloads`. Raises FederationError for an unknown name."""
         if unknown := sorted(payloads.keys() - self._all):
             raise FederationError(f"round {round}, phase {phase}: no client is named {unknown[0]!r}")
         self._roster.look()
         envelope = Envelope(self._session.run, phase, round, SERVER)
-        alike: dict[frozenset[tuple[str, int]], Known] = {}  # a broadcast has the same parts for many
+        alike: dict[frozenset[tuple[str, int]], Known] = {}  # a broadcast has the same parts for many clients
         ordered = {name: alike.setdefault(_parts(payloads[name]), Known(payloads[name])) for name in sorted(payloads)}
         self._latest = ReceivedReplies(self._session.journal(round), phase)
         return GridPending(self._channel, envelope, ordered, self._latest)
@@ -61,7 +61,7 @@ class GridExchange:
     def void(self) -> None:
         """Forget the replies of the latest phase, so that a resumed run asks for them again.
 
-        It is for a run that ended over what was in them. Earlier phases are over for the clients.
+        Use it if the content of the replies ended the run. Earlier phases are over for the clients.
         """
         if self._latest:
             self._latest.void()
@@ -78,5 +78,5 @@ class GridExchange:
 
 
 def _parts(payload: Mapping[str, bytes]) -> frozenset[tuple[str, int]]:
-    """Return what tells whether another payload has the very same objects as its parts."""
+    """Return a key that is equal for payloads whose parts are the same objects."""
     return frozenset((kind, id(data)) for kind, data in payload.items())

@@ -1,4 +1,4 @@
-"""What a message to a client can come to: a reply, or why there is none that can be used."""
+"""The outcomes of a message to a client other than a usable reply."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ Reply = tuple[Envelope, Known]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no usable reply; `detail` is the server's own text or the client's reference number.
+    """The reason why there is no usable reply; `detail` is the server's own text or the client's reference number.
 
-    `sender` is who says so, where it is the client itself. `cause` is the client's own text, where all parties are one
-    user's.
+    `sender` is the client if it reported the failure itself. `cause` is the client's own text if all parties belong to
+    one user.
     """
 
     code: Code

@@ -1,9 +1,9 @@
-"""A fork server: one process that has imported what workers need, and of which each worker is a fork.
+"""A fork server: one process that has imported the modules of workers; each worker is a fork of it.
 
-Importing torch and transformers takes seconds, a fork milliseconds. The server computes nothing and touches no device,
-so that it has one thread, and a fork of it is a process as good as one that was started by command line. Where that
-does not hold there is none: on other systems than Linux, whose libraries start threads of their own, and where a module
-that was imported has started one.
+Importing torch and transformers takes seconds, a fork takes milliseconds. The server computes nothing and uses no
+device, so it has one thread, and its forks work like processes that are started by command line. There is no fork
+server where this does not hold: on systems other than Linux, whose libraries start threads, and if an imported module
+has started a thread.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from lada.federation import worker_process
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lada.federation.fork_server import main; main()"
 THREADS = Path("/proc/self/task")
 FORK, REAP = b"F", b"R"
-"""Requests: fork, with the file descriptors FILES; and take note of the end of the process whose id follows."""
+"""Requests: fork, with the file descriptors FILES; and reap the process with the following id."""
 FILES = 4
-"""Standard input, output and error of the fork, and a file that is open until it ends."""
+"""Standard input, output and error of the fork, and a file that stays open until it ends."""
 NO_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Environment: keeps pyarrow from starting a thread, for a memory pool that it does not use, when it is imported."""
+"""An environment variable that keeps pyarrow from starting a thread, for an unused memory pool, when it is imported."""
 GRACE = 1.0
-"""Seconds in which it ends by itself, with the ends of its forks taken note of."""
+"""Seconds that it may take to end by itself, after it has reaped its forks."""
 PID = 32
-"""Most bytes of a process's id, in decimal."""
+"""The most digits of a process's id, in decimal."""
 
 
 class ForkServer:
     """The caller's end of a fork server. It starts with the first fork."""
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        """`modules` are what it imports; `log` takes what they, and the forks, print."""
+        """`modules` are the modules to import; `log` receives their output and that of the forks."""
         self._modules, self._environment, self._log = modules, environment, log
         self._process: subprocess.Popen[bytes] | None = None
         self._here, self._there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def fork(self) -> Fork | None:
-        """Return a fork that serves as `worker_process.main` does; None where there is no fork server (any more)."""
+        """Return a fork that serves as `worker_process.main` does; None if there is no fork server (any more)."""
         with self._log.open("ab") as stderr:
             if self._process is None:
                 self._process = subprocess.Popen(
@@ -59,7 +59,7 @@ class ForkServer:
                     stdout=stderr,
                     stderr=stderr,
                     env={**self._environment, **NO_THREAD},
-                    start_new_session=True,  # a terminal's Ctrl-C reaches the main process alone
+                    start_new_session=True,  # a terminal's Ctrl-C reaches only the main process
                 )
                 self._there.close()
             (stdin, outbox), (inbox, stdout), (life, alive) = os.pipe(), os.pipe(), os.pipe()
@@ -78,24 +78,24 @@ class ForkServer:
         return Fork(self, int(pid), inbox, outbox, life)
 
     def reap(self, pid: int) -> None:
-        """Let the id of a fork that has ended be used again."""
-        with suppress(OSError):  # without a server nothing holds it
+        """Release the id of a fork that has ended."""
+        with suppress(OSError):  # without a server, nothing holds it
             self._here.send(REAP + str(pid).encode())
 
     def close(self) -> None:
-        """End the server, also while another thread waits for a fork, which then gets None. Forks go on."""
+        """End the server, even while another thread waits for a fork, which then gets None. Forks continue."""
         with suppress(OSError):
             self._here.shutdown(socket.SHUT_RDWR)
         if self._process is not None:
             try:
                 self._process.wait(GRACE)
-            except subprocess.TimeoutExpired:  # amid its imports
+            except subprocess.TimeoutExpired:  # during its imports
                 self._process.kill()
                 self._process.wait()
 
 
 class Fork:
-    """One worker that a fork server became."""
+    """One worker that is a fork of the server."""
 
     def __init__(self, server: ForkServer, pid: int, inbox: int, outbox: int, life: int) -> None:
         self._server, self._pid, self._life = server, pid, life
@@ -106,16 +106,16 @@ class Fork:
 
     def signal(self, number: int) -> None:
         """Send a signal to the process and those that it started, unless it is known to have ended."""
-        if not self._ended:  # its id is nobody else's before it was reaped
+        if not self._ended:  # no other process can have its id before it is reaped
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, number)
 
     def wait(self, seconds: float) -> bool:
-        """Return whether it ends within so many seconds."""
+        """Return whether it ends within that many seconds."""
         with self._waiting:
             if not self._ended:
                 ends = select.poll()
-                ends.register(self._life, 0)  # which tells of a hang-up alone
+                ends.register(self._life, 0)  # which reports only a hang-up
                 if not ends.poll(seconds * 1000):
                     return False
                 self._ended = True
@@ -125,7 +125,7 @@ class Fork:
 
 
 def main() -> None:
-    """Import the modules that are named behind `sys.path`, then serve until standard input, a socket, ends."""
+    """Import the modules named after `sys.path`, then serve until standard input, a socket, closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -148,14 +148,14 @@ def main() -> None:
         if pid == 0:
             asked.close()
             _work(files)
-        os.setpgid(pid, pid)  # before anybody knows its id
+        os.setpgid(pid, pid)  # before its id is known
         for file in files:
             os.close(file)
         asked.send(str(pid).encode())
 
 
 def _work(files: Sequence[int]) -> None:
-    """Be a worker, and never return."""
+    """Act as a worker; never return."""
     try:
         *standard, alive = files
         for place, file in enumerate(standard):

@@ -1,7 +1,7 @@
-"""A Flower Grid inside one machine: it hands each message, as bytes, to whatever runs the clients.
+"""A Flower Grid within one machine: it passes each message, as bytes, to the code that runs the clients.
 
-All that Flower does not publish and we need is used here and nowhere else: `TaskIdentity`, without which no message
-can be made; `Run.create_empty`; and the conversion of messages to protobuf.
+Only this module uses parts of Flower that are not public: `TaskIdentity`, without which no message can be created;
+`Run.create_empty`; and the conversion of messages to protobuf.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class LocalGrid(Grid):
         return proto.metadata.message_id
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Return the replies that are there; each is given out once."""
+        """Return the replies that have arrived; each is returned once."""
         ready = [one for one in message_ids if one in self._sent and self._sent[one][1].done()]
         return [self._reply(*self._sent.pop(one)) for one in ready]
 
@@ -95,26 +95,26 @@ class LocalGrid(Grid):
             return Message(Error(RAISED), reply_to=sent)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Send messages, wait at most `timeout` seconds and return the replies that came."""
+        """Send messages, wait at most `timeout` seconds and return the replies that arrived."""
         ids = list(self.push_messages(messages))
         wait([self._sent[one][1] for one in ids], timeout=timeout)
         return self.pull_messages(ids)
 
 
 def read_message(data: bytes) -> Message:
-    """Return the message that bytes hold. Raises FederationError, and nothing else, for any other bytes."""
+    """Return the message in some bytes. Raises only FederationError, for any other bytes."""
     try:
         return message_from_proto(Proto.FromString(data))
-    except Exception as error:  # protobuf and Flower raise what they like on bytes made to break them
+    except Exception as error:  # protobuf and Flower may raise anything on bytes made to break them
         raise FederationError("message: not one of Flower's") from error
 
 
 def open_clients(config: str, emit: Emit) -> Handle:
-    """Return what answers messages to the local clients, in whichever process this is called.
+    """Return a function that answers messages to the local clients, in any process.
 
     `config` is JSON: `open_node`, the function for `make_client_app` as `package.module:function`; `clients`, the
-    folder of their folders; `texts`, and in `nodes` the number of each client's text by name. Nothing is kept from one
-    message to the next but what `open_node` keeps, since the next message may go to another process.
+    folder that holds their folders; `texts`; and `nodes`, the number of each client's text by name. Between messages,
+    only `open_node` keeps anything, since the next message may go to another process.
     """
     options = json.loads(config)
     app: ClientApp = make_client_app(load(options["open_node"]), emit)

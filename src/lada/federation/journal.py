@@ -1,4 +1,4 @@
-"""A party's journal: what it did and heard since its last checkpoint, so that a resumed run does not do it again."""
+"""A party's journal: its work and messages since its last checkpoint, so that a resumed run does not repeat them."""
 
 import shutil
 from collections.abc import Collection
@@ -10,9 +10,9 @@ from lada.federation.checkpoints import Fill
 
 
 class Journal:
-    """Entries by key in a folder, each whole or not at all; see lada.rounds.party.Journal.
+    """Entries by key in a folder, each complete or absent; see lada.rounds.party.Journal.
 
-    A key may hold `/`. An entry that does not verify counts as absent: what it held is then done again.
+    A key may contain `/`. An invalid entry counts as absent: its work is then repeated.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -23,7 +23,7 @@ class Journal:
         return Journal(self._folder / name)
 
     def load(self, key: str) -> Path | None:
-        """Return the folder of an entry; None where there is none."""
+        """Return the folder of an entry; None if there is none."""
         folder = self._folder / key
         try:
             checkpoints.verify(folder)
@@ -32,11 +32,11 @@ class Journal:
         return folder
 
     def folder(self, key: str) -> Path:
-        """Return where an entry lies, whole or not, if there is one."""
+        """Return the path of an entry, complete or not, if there is one."""
         return self._folder / key
 
     def save(self, key: str, fill: Fill) -> None:
-        """Write an entry. One that is there already does not verify, so it is of no use."""
+        """Write an entry. It may replace an existing one, which must be invalid."""
         shutil.rmtree(self._folder / key, ignore_errors=True)
         checkpoints.save(self._folder / key, fill)
 

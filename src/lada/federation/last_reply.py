@@ -1,6 +1,6 @@
-"""What a client sent, kept by itself under the digests that the ledger has of it, so that it can be searched.
+"""A client's own copies of the parts that it sent, named by their digests in the ledger, so that they can be searched.
 
-A file is one part of a message, as it left; equal parts share a file. Nothing here is ever read back into a run.
+A file is one part of a message as sent; equal parts share a file. A run never reads these files.
 """
 
 import hashlib
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 FOLDER = "sent"
-"""Within the client's own folder."""
+"""The name of the folder within the client's own folder."""
 
 
 def keep(folder: Path, payload: Mapping[str, bytes]) -> None:
@@ -24,7 +24,7 @@ def keep(folder: Path, payload: Mapping[str, bytes]) -> None:
 
 
 def read(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield digest and bytes of each part that is there as it was written, sorted by digest; one is read at a time."""
+    """Yield digest and bytes of each unaltered part, sorted by digest, reading one at a time."""
     for file in sorted((folder / FOLDER).glob("*")):
         data = file.read_bytes()
         if hashlib.sha256(data).hexdigest() == file.name:
@@ -32,5 +32,5 @@ def read(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def is_kept(folder: Path) -> bool:
-    """Return whether a client kept what it sent."""
+    """Return whether a client kept copies of what it sent."""
     return (folder / FOLDER).is_dir()

@@ -20,7 +20,7 @@ from lada.federation.messages import SERVER
 
 LINES, TABLE = "ledger.jsonl", "ledger.parquet"
 Describe = Callable[[str, Mapping[str, bytes]], int | None]
-"""Given a kind and its payload, returns how many samples the part speaks of; None where that cannot be said."""
+"""Given a kind and its payload, returns how many samples the part covers; None if unknown."""
 
 SCHEMA = pa.schema(
     [
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """One crossing: `bytes` as encoded; `digest` is their SHA-256, hexadecimal; `samples` None where not known."""
+    """One crossing: `bytes` as encoded; `digest` is their SHA-256, hexadecimal; `samples` is None if unknown."""
 
     round: int
     phase: str
@@ -51,13 +51,13 @@ class LedgerRow:
 
 
 class Ledger:
-    """Writes each row to `ledger.jsonl` as it comes and the whole as `ledger.parquet` when closed.
+    """Writes each row to `ledger.jsonl` at once, and all rows to `ledger.parquet` when closed.
 
-    A run that fails closes its ledger too; of one that was killed, the lines are left and `read` finds them.
+    A run that fails closes its ledger too. After a kill, `read` uses the remaining lines.
     """
 
     def __init__(self, folder: Path, describe: Describe | None = None, earlier: Iterable[LedgerRow] = ()) -> None:
-        """`earlier` are the rows to keep of a run that is resumed; whatever else the folder's ledger held is gone."""
+        """`earlier` are the rows to keep in a resumed run; all other rows of the folder's ledger are dropped."""
         self.rows: list[LedgerRow] = list(earlier)
         self._folder = folder
         self._describe = describe
@@ -87,7 +87,7 @@ class Ledger:
     def close(self) -> None:
         """Write `ledger.parquet` in one step and remove the lines.
 
-        Its rows, and `rows` from here on, are sorted by round, phase, direction and party, not by who came first.
+        Its rows, and `rows` from now on, are sorted by round, phase, direction and party, not by arrival.
         """
         self._lines.close()
         phases = {phase: number for number, phase in enumerate(dict.fromkeys(row.phase for row in self.rows))}
@@ -111,7 +111,7 @@ def _line(row: LedgerRow) -> str:
 
 
 def _row(line: str) -> LedgerRow | None:
-    """Return what `_line` wrote; None for anything else. A line of a version without checksums has none."""
+    """Return the row that `_line` wrote; None for anything else. Lines of earlier versions have no checksum."""
     try:
         fields = json.loads(line)
         crc = fields.pop("crc", None)
@@ -122,22 +122,21 @@ def _row(line: str) -> LedgerRow | None:
 
 
 def read(folder: Path) -> tuple[LedgerRow, ...]:
-    """Return the rows of a run folder, in the order in which they were written; none where there is no ledger.
+    """Return the rows of a run folder, in the order in which they were written; none without a ledger.
 
-    A last line that was cut short when the run was killed is left out. Raises LadaError, naming the file, for one that
-    is not as it was written.
+    A truncated last line of a killed run is skipped. Raises LadaError, naming the file, for any other damaged line.
     """
     rows, damaged = recover(folder)
     if damaged:
         raise LadaError(
-            f"{str(folder)!r}: {damaged}; restore the file from a copy, or let `lada run {folder} --resume` go on "
-            "without what is lost"
+            f"{str(folder)!r}: {damaged}; restore the file from a copy, or let `lada run {folder} --resume` "
+            "continue without the lost rows"
         )
     return rows
 
 
 def recover(folder: Path) -> tuple[tuple[LedgerRow, ...], str]:
-    """Return the rows of a run folder that are as they were written, and in words what is wrong with the others."""
+    """Return the intact rows of a run folder, and a description of what is wrong with the others."""
     if (folder / LINES).exists():
         *whole, _ = (folder / LINES).read_text(encoding="utf-8", errors="replace").split("\n")
         rows = [_row(line) for line in whole]

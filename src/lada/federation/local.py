@@ -1,4 +1,4 @@
-"""One run on one machine: the same ServerApp and ClientApp as anywhere, over the local grid."""
+"""One run on one machine: the usual ServerApp and ClientApp over the local grid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
 PRELOAD = ("lada.models.load", "transformers.modeling_layers", "pyarrow.parquet")
-"""What workers import beside the code of their clients, whatever their models are."""
+"""Modules that all workers import, in addition to the code of their clients."""
 
 
 def run_local(
@@ -39,19 +39,19 @@ def run_local(
     """Run `serve` with one client per entry of `node_config` and return the ledger's rows.
 
     `open_node` names a function `package.module:function` that makes a ClientNode from (context, run, emit);
-    `context.node_config` holds the client's `name`, its `folder` (`<folder>/clients/<name>`) and, as `config`, its
-    text from `node_config`. `workers` is the number of processes: None for one per core but no more than clients,
-    0 for none (the clients then work one after another in this process, to the same bits). Events of all clients go to
-    `emit`, one at a time.
+    `context.node_config` holds the client's `name`, its `folder` (`<folder>/clients/<name>`) and, as `config`, its text
+    from `node_config`. `workers` is the number of processes: None for one per core, at most one per client; 0 for none
+    (the clients then work one after another in this process, with bit-for-bit the same results). Events of all clients
+    go to `emit`, one at a time.
 
-    `ledger.parquet` and, with workers, `workers.log` are written to the session's folder, also when the run fails.
-    Raises InputError for a name that cannot be a folder or a function that is not there, FederationError when no quorum
-    of clients answers, and whatever `serve` raises.
+    `ledger.parquet` and, with workers, `workers.log` are written to the session's folder, even if the run fails. Raises
+    InputError for a name that cannot be a folder's or a missing function, FederationError if no quorum of clients
+    answers, and whatever `serve` raises.
     """
     check_names(node_config)
     load(open_node)
     nodes = sorted(node_config)
-    texts = sorted(set(node_config.values()))  # mostly one for all, and long where clients are many
+    texts = sorted(set(node_config.values()))  # usually one for all, and long if there are many clients
     which = {name: texts.index(node_config[name]) for name in nodes}
     clients = str(session.folder / "clients")
     config = json.dumps({"open_node": open_node, "clients": clients, "texts": texts, "nodes": which})

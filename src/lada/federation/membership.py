@@ -1,4 +1,4 @@
-"""The membership-inference audit of a client whose run is over, from its last checkpoint."""
+"""Audits a client by membership inference after its run, from its last checkpoint."""
 
 from typing import Any
 
@@ -9,9 +9,10 @@ from lada.rounds.membership import memberships
 
 
 def audit_memberships(config: RunConfig, place: Place, name: str) -> tuple[Membership, ...]:
-    """Return how well a client's model tells its private samples from others; see lada.rounds.membership.
+    """Return how well a client's private samples can be distinguished from others by its model; see
+    lada.rounds.membership.
 
-    Raises InputError where its data or model are not on this machine, LadaError where its checkpoint is not whole.
+    Raises InputError if its data or model are not on this machine, LadaError if its checkpoint is invalid.
     """
 
     def silent(event: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A message on the wire: a payload and its envelope as a Flower RecordDict, and back, with everything checked."""
+"""Messages on the wire: converts a payload and its envelope into a Flower RecordDict and back, with full checks."""
 
 import math
 import re
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 ACTION = "lada"
 MESSAGE_TYPE = f"query.{ACTION}"
 HELLO = "hello"
-"""The phase in which a client only says its name."""
+"""The phase in which a client only gives its name."""
 SERVER = "server"
 """The server's name in envelopes and in the ledger."""
 
 ENVELOPE, PAYLOAD = "envelope", "payload"
 DTYPE, STYPE = "uint8", "bytes"
 NAME_LENGTH = 200
-"""Longest name of a run, phase, party or kind, characters."""
+"""The most characters of the name of a run, phase, party or kind."""
 PHASE = re.compile(r"[a-z][a-z0-9-]*")
-"""A phase names a folder at the client."""
+"""A phase is the name of a folder at the client."""
 MAC = re.compile(r"[0-9a-f]{64}")
 
 
 class Code(StrEnum):
-    """What went wrong with one client. Only FAILED and MALFORMED are ever sent; the server finds the others itself."""
+    """The failure of one client. Only FAILED and MALFORMED are ever sent; the server detects the others itself."""
 
     FAILED = "failed"  # the client's half raised an exception
     MALFORMED = "malformed"  # a message could not be read
@@ -39,16 +39,16 @@ class Code(StrEnum):
     LOST = "lost"  # the client's node lost contact, or came back without knowing of the message
     ABSENT = "absent"  # no node of the client's name is connected
     ENGINE = "engine"  # Flower could not deliver the message or the reply
-    FORGED = "forged"  # what came from the client's node is not the client's own
+    FORGED = "forged"  # the reply from the client's node is not the client's own
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a message says about itself. `run` outlives a resubmission, unlike Flower's own run id.
+    """The metadata of a message. Unlike Flower's own run id, `run` stays the same after a resubmission.
 
-    `code` is set where the sender failed; `reference` then is the number under which the cause stands in the
-    sender's own log (8 hexadecimal digits). No error text has a place here. `seconds` is how long a client worked on
-    its reply, by its own word. `mac` is there in a deployment (lada.federation.seal).
+    `code` is set if the sender failed; `reference` is then the number of the cause in the sender's own log (8
+    hexadecimal digits). An envelope never contains an error's text. `seconds` is how long a client worked on its reply,
+    as it reports. `mac` is set in a deployment (lada.federation.seal).
     """
 
     run: str
@@ -62,8 +62,8 @@ class Envelope:
 
 
 def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> "RecordDict":
-    """Return the message as records: one uint8 array [bytes] per kind. Raises FederationError where `decode` would."""
-    from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict  # here, since names and codes are used without
+    """Return the message as records: one uint8 array [bytes] per kind. Raises FederationError if `decode` would."""
+    from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict  # here, since names and codes are used without it
 
     fields: dict[str, int | float | str] = {
         "run": envelope.run,
@@ -87,17 +87,17 @@ def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> "RecordDict":
 
 
 def decode(records: "RecordDict", limit: int | None = None) -> tuple[Envelope, dict[str, bytes]]:
-    """Return envelope and payload, kinds sorted. One with more than `limit` bytes is not looked at.
+    """Return envelope and payload, kinds sorted. A message of more than `limit` bytes is not read.
 
-    Raises FederationError for anything that `encode` does not write. The error names the field and never its value:
-    what a stranger sent may be private or hostile.
+    Raises FederationError for anything that `encode` does not write. The error names the field but never its value,
+    which may be private or hostile.
     """
     from flwr.app import ArrayRecord, ConfigRecord
 
     size = sum(len(array.data) for record in records.array_records.values() for array in record.values())
     if limit is not None and size > limit:
         raise FederationError(
-            f"message: it has {counted(size, 'byte')} and the limit is {limit}; let the sender tell less, or raise "
+            f"message: it has {counted(size, 'byte')} and the limit is {limit}; let the sender send less, or raise "
             "limits.max_message_bytes"
         )
     if set(records) != {ENVELOPE, PAYLOAD}:

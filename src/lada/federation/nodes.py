@@ -1,7 +1,7 @@
-"""A client's node: for each message it brings its party back, lets it answer, and keeps what that changed.
+"""A client's node: for each message it restores its party, lets it answer, and saves the changes.
 
-A message has a key, (round, phase). One that was answered before is answered again from what was kept and changes
-nothing; so the server may ask anew whenever it does not know whether a client heard it.
+A message has a key, (round, phase). A repeated message gets the stored reply and changes nothing. So the server may ask
+again whenever it does not know whether a client received a message.
 """
 
 import hashlib
@@ -33,22 +33,22 @@ from lada.tasks.data import TaskData
 ANSWERED = "answered.json"
 """The messages that a party has answered, oldest first: key and digest."""
 REPLY = "reply"
-"""The folder with the reply to the last of them."""
+"""The folder with the reply to the last message."""
 REQUEST = "request"
-"""The journal's entry with a message that was heard."""
+"""The journal's entry with a received message."""
 
 
 class Node:
-    """A client's node. Any process may answer, since all that a party is lies on disk between messages."""
+    """A client's node. Any process may answer, since a party is stored on disk between messages."""
 
     def __init__(self, config: RunConfig, place: Place, task: Callable[[], TaskData], name: str, emit: Emit) -> None:
         self._config, self._place, self._task, self._name, self._emit = config, place, task, name, emit
 
     def handle(self, phase: str, round: int, payload: Payload) -> Payload:
-        """Run the client half of one phase, keep what it changed, and return the reply.
+        """Run the client half of one phase, save the changes, and return the reply.
 
-        With `keep_messages` the reply is kept as well, for an audit. Raises FederationError, changing nothing, for a
-        message that is older than the last or differs from the one with the same key.
+        With `keep_messages`, the reply is kept too, for an audit. Raises FederationError, changing nothing, for a
+        message that is older than the last or differs from an earlier one with the same key.
         """
         reply = self._handle(phase, round, payload)
         if self._config.keep_messages:
@@ -62,14 +62,14 @@ class Node:
             return kept.again(asked)
         journal = self._place.journal(self._name)
         for earlier in _unanswered(journal, kept.answered):
-            if earlier.key != asked.key:  # its reply was lost together with the newest checkpoint
+            if earlier.key != asked.key:  # the reply was lost together with the newest checkpoint
                 self._answer(earlier, kept, journal)
                 kept = self._kept()
         return self._answer(asked, kept, journal)
 
     def fetch(self, round: int, what: What) -> bytes:
         """Return a piece of the reply to the last message. Raises FederationError for any other."""
-        # Verifying reads the whole checkpoint: done with the first piece of a kind, not again with each.
+        # Verifying reads the whole checkpoint, so it is done only with the first piece of a kind.
         kept = self._kept() if what.start == 0 else Kept.read(self._place.checkpoint(self._name))
         key = f"{round}-{what.phase}"
         if not isinstance(kept.reply, Parts) or what.kind not in kept.reply or key != next(reversed(kept.answered)):
@@ -82,13 +82,13 @@ class Node:
             return Kept()
         found, fault = checkpoints.find(folder, NEEDED)
         if fault:
-            party_cache.forget()  # what is in memory has answered more than the checkpoint before
+            party_cache.forget()  # the party in memory has answered more than the previous checkpoint
         return Kept.read(found)
 
     def _kept_beside(self) -> "Kept | None":
-        """Return what the checkpoint says beside a learner that is in memory, so that its files need not be read.
+        """Return the checkpoint's record of messages if the learner is in memory, so that its files need not be read.
 
-        None where there is none in memory, or that cannot be relied on.
+        None if it is not in memory, or cannot be relied on.
         """
         folder = self._place.checkpoint(self._name)
         if not party_cache.holds(self._place, self._name):
@@ -107,7 +107,7 @@ class Node:
             try:
                 reply = self._reply(asked, party)
             except Exception:
-                journal.prune(set(kept.answered))  # a message that cannot be answered is not tried again by itself
+                journal.prune(set(kept.answered))  # a message that cannot be answered is not retried automatically
                 raise
             keep(party, self._place, kept.after(asked, reply))
         journal.prune({asked.key})
@@ -128,7 +128,7 @@ class Node:
         if (self._place.folder / begun.BEGUN).exists():
             found = begun.samples(task, [self._name])
             if changed := begun.changed(self._place.folder, found):
-                raise FederationError(f"{', '.join(changed)}: not as when the run was begun; put that back")
+                raise FederationError(f"{', '.join(changed)}: changed since the run began; restore it")
         return client_party(self._config, self._place, task, self._emit, self._name)
 
 
@@ -142,7 +142,7 @@ class Asked:
 
     @property
     def key(self) -> str:
-        """What tells a message of a run from the others that a client gets."""
+        """The key that identifies a message among those of a run that a client gets."""
         return f"{self.round}-{self.phase}"
 
     @property
@@ -168,14 +168,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a checkpoint says of the messages answered by then: digests by key, oldest first, and the last reply."""
+    """A checkpoint's record of answered messages: digests by key, oldest first, and the last reply."""
 
     answered: dict[str, str] = field(default_factory=dict)
     reply: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def read(cls, checkpoint: Path) -> "Kept":
-        """Return what `after` put into a checkpoint."""
+        """Return the record that `after` put into a checkpoint."""
         return cls(json.loads((checkpoint / ANSWERED).read_bytes()), Parts(checkpoint / REPLY))
 
     def after(self, asked: Asked, reply: Payload) -> dict[str, bytes]:
@@ -184,11 +184,12 @@ class Kept:
         return {ANSWERED: answered, **to_files(reply, REPLY)}
 
     def again(self, asked: Asked) -> Mapping[str, bytes]:
-        """Return the reply to a message that was answered before; FederationError where that cannot be repeated."""
+        """Return the reply to a message that was answered before. Raises FederationError if it cannot be repeated."""
         if self.answered[asked.key] != asked.digest:
             raise FederationError(
-                f"message {asked.key}: it was answered before with other content; somebody sends in the server's name, "
-                "or two servers run under one name. Nothing was changed; ask the server's operator"
+                f"message {asked.key}: it was answered before with other content; another sender uses the server's "
+                "name, "
+                "or two servers have the same name. Nothing was changed; ask the server's operator"
             )
         if asked.key != next(reversed(self.answered)):
             raise FederationError(
@@ -199,13 +200,13 @@ class Kept:
 
 
 def _unanswered(journal: Journal, answered: Mapping[str, str]) -> list[Asked]:
-    """Return the messages that a party heard and did not answer to the end: one at most, unless files were lost."""
+    """Return the messages that a party received but did not finish answering: at most one, unless files were lost."""
     entries = [journal.at(name).load(REQUEST) for name in journal.names() if name not in answered]
     return [Asked.read(entry) for entry in entries if entry is not None]
 
 
 def task_of(config: RunConfig, base: Path) -> TaskData:
-    """Return the samples of a run, read once by a process that answers for one run at a time."""
+    """Return the samples of a run. A process reads them once, and answers for one run at a time."""
     return _task(config.model_dump_json(), base)
 
 
@@ -216,7 +217,7 @@ def _task(config: str, base: Path) -> TaskData:
 
 @cache
 def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
-    """Return what `node_config` wrote, checked once per process, and what gives the task, read when it is needed."""
+    """Return the content of `node_config`, checked once per process, and a function that reads the task when needed."""
     run = json.loads(text)
     common = run["common"] and Path(run["common"])
     place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]), common)
@@ -225,13 +226,13 @@ def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
 
 
 def open_node(context: Context, _name: str, emit: Emit) -> Node:
-    """Make the node that `node_config` described."""
+    """Make the node that `node_config` describes."""
     config, place, task = _run(str(context.node_config["config"]))
     return Node(config, place, task, str(context.node_config["name"]), emit)
 
 
 def node_config(config: RunConfig, place: Place) -> str:
-    """Return what `open_node` reads, as JSON; it is the same for every client."""
+    """Return the configuration that `open_node` reads, as JSON; it is the same for every client."""
     return json.dumps(
         {
             "config": config.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""What came of a run: its results, put together from what the server noted and what lies in the run's folder."""
+"""The results of a run, assembled from the server's records and the files in the run's folder."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,23 +23,23 @@ from lada.rounds.records import gather
 from lada.tasks.data import TaskData
 
 SHOWN, SHOWN_CLIENTS = 24, 16
-"""Test questions per client in the report's sample browser, and the most clients."""
+"""The number of test questions per client in the report's sample browser, and the most clients there."""
 
 
 class Outcome:
-    """The results of one run, as far as it has come."""
+    """The results of one run so far."""
 
     def __init__(
         self, config: RunConfig, task: TaskData, place: Place, leave_out: Callable[[Path, Exception], None]
     ) -> None:
-        """`leave_out` is given each file that cannot be read, and why."""
+        """`leave_out` receives each file that cannot be read, with the reason."""
         self._config, self._task, self._place = config, task, place
         self._leave_out = leave_out
         self._compared: dict[tuple[str, int], dict[str, float | None]] = {}
         self._theirs: tuple[int, dict[str, ReasoningPath]] = (-1, {})
 
     def results(self, report: PartyReport, device: str, seconds: float) -> Results:
-        """Return the results by what the server noted so far, which took `seconds`; `device` is the server's."""
+        """Return the results from the server's records after `seconds` of the run; `device` is the server's."""
         return Results(
             name=self._config.name,
             config=self._config.model_dump(mode="json"),
@@ -65,14 +65,14 @@ class Outcome:
         )
 
     def write(self, results: Results) -> None:
-        """Write results.json and allocations.parquet, each as a whole."""
+        """Write results.json and allocations.parquet, each atomically."""
         folder = self._place.folder
         rows = partial(gather, folder / "clients", leave_out=self._leave_out)
         seal_written(folder / "allocations.parquet", rows)
         seal(folder / "results.json", results.model_dump_json(indent=1).encode() + b"\n")
 
     def _traffic(self) -> tuple[Traffic, ...]:
-        """Return what crossed the wire, with the server under its own name."""
+        """Return the traffic, with the server under its own name."""
         names = {SERVER: self._config.server.name}
         return tuple(
             row.model_copy(
@@ -87,7 +87,7 @@ class Outcome:
     def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
         file = self._place.party(party) / f"test-paths-{round}.arrow"
         try:
-            if not file.exists() and not is_sealed(file):  # not written yet, or at a client that is elsewhere
+            if not file.exists() and not is_sealed(file):  # not written yet, or at a remote client
                 return {}
             return decode(unseal(file), known_ids=None).by_id()
         except LadaError as error:
@@ -117,7 +117,7 @@ class Outcome:
         return {name: value if value is None else round(value, 4) for name, value in figures.items()}
 
     def _shown(self) -> list[Shown]:
-        """Pick test questions, the same for all clients, and show what was written before and after."""
+        """Pick test questions, the same for all clients, and show the paths before and after the run."""
         rounds = self._config.rounds
         teacher = self._test_paths(self._config.server.name, rounds)
         order = generator(self._config.seed, "shown").permutation(len(self._task.test))[:SHOWN]

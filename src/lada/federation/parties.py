@@ -1,4 +1,4 @@
-"""Build parties from a configuration, and keep them on disk between phases."""
+"""Builds parties from a configuration, and stores them on disk between phases."""
 
 import dataclasses
 import json
@@ -45,35 +45,35 @@ from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import locate
 
 MODEL, STATE, STEPS, REPORT, OWNER = "model", "state.safetensors", "steps.json", "report.json", "party"
-"""What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; the steps studied by each
-objective; what was not yet reported; the party's name."""
+"""The parts of a checkpoint: the learner in Hugging Face format, the plug-ins' states, the steps studied with each
+objective, unreported measurements, and the party's name."""
 NEEDED = (STATE, REPORT)
-"""What no checkpoint can be without."""
+"""The required parts of a checkpoint."""
 ROUNDS_DONE, CROSSED = "rounds-done", "crossed"
-"""In the server's checkpoint: the last round that is over, and how many rows the ledger had by then."""
+"""In the server's checkpoint: the last finished round, and how many rows the ledger had then."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """Where and when a run happens: its folder, the folder that relative paths start at, its Unix start time."""
+    """The place and time of a run: its folder, the folder where relative paths start, its Unix start time."""
 
     folder: Path
     base: Path
     started: float
     common: Path | None = None
-    """Where runs find what others did that is theirs too; None: it does everything itself."""
+    """The folder in which runs share work; None: the run does everything itself."""
 
     def checkpoint(self, party: str) -> Path:
         """Return the folder of a party's checkpoint."""
         return self.folder / "checkpoints" / party
 
     def party(self, name: str) -> Path:
-        """Return the folder in which a party keeps what is its own."""
+        """Return a party's own folder."""
         return self.folder / "clients" / name
 
     @property
     def noted(self) -> Path:
-        """The folder of what the server noted, round by round."""
+        """The folder of the server's records, round by round."""
         return self.folder / "noted"
 
     def journal(self, party: str) -> Journal:
@@ -94,21 +94,21 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
     party = _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
     party.temperature = server.temperature
     party.open_slm = lambda: _shared_slm(config, place, party)
-    if config.engine != "deployment":  # there each client brings its own
+    if config.engine != "deployment":  # there, each client brings its own model
         party.samples_of = lambda client: _samples_of(config, task, client)
     return party
 
 
 def _samples_of(config: RunConfig, task: TaskData, client: str) -> int | None:
-    """Return how many private samples a client has; None for one that the task does not know."""
+    """Return how many private samples a client has; None for a client that the task does not know."""
     if client not in task.private:
         return None
-    # Of a built-in corpus they are drawn when they are asked for, which is not worth it for their number.
+    # With a built-in corpus they are drawn on access, which is too costly just to count them.
     return config.task.private if isinstance(config.task, BuiltinTask) else len(task.private[client])
 
 
 def _shared_slm(config: RunConfig, place: Place, server: Party) -> Party:
-    """Build what `Party.open_slm` returns, of the first client's model and options."""
+    """Build the result of `Party.open_slm`, with the first client's model and options."""
     first = config.clients[0]
     model = first.model
     assert model is not None
@@ -130,7 +130,7 @@ def _shared_slm(config: RunConfig, place: Place, server: Party) -> Party:
 
 
 def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
-    """Build a client, as its last checkpoint left it where there is one."""
+    """Build a client, from its last checkpoint if there is one."""
     client = next(client for client in config.clients if client.name == name)
     assert client.model is not None
     studies = Studies(client.private, client.distil)
@@ -148,7 +148,7 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
 def distinctive_of(
     config: RunConfig, task: TaskData, client: ClientConfig, private: Sequence[Sample]
 ) -> Distinctive | None:
-    """Return which passages of a client's `private` samples must not leave it; None where it keeps none back."""
+    """Return which passages of a client's `private` samples must not leave it; None if it withholds none."""
     options = client.guard
     if options is None or config.make(HOSTS).needs.pools_private:
         return None
@@ -156,7 +156,8 @@ def distinctive_of(
 
 
 def known_texts(task: TaskData, client: ClientConfig) -> list[str]:
-    """Return the texts that are nobody's secret: public, test and replay samples, and what a client's model is told."""
+    """Return the texts that are not secret: public, test and replay samples, and the texts given to a client's
+    model."""
     shared = [text for sample in (*task.public, *task.test, *task.replay) for text in texts_of(sample)]
     return [*shared, *client.model.texts] if client.model else shared
 
@@ -167,18 +168,18 @@ def _init_seed(config: RunConfig, name: str, model: LearnerOptions) -> int:
 
 
 def check_model(model: LearnerOptions, owner: str) -> None:
-    """Raise InputError for what can be told at once to be missing: a model's files or package, the key of its API.
+    """Raise InputError if something that is quick to check is missing: a model's files or package, the key of its API.
 
-    `owner` is the key of the party, such as `clients.clinic`, with which the message begins.
+    `owner` is the party's key, such as `clients.clinic`; the message begins with it.
     """
     with of_party(owner):
         opener(model).check()
 
 
 def check_sources(config: RunConfig, base: Path) -> None:
-    """Raise InputError for data or a model that a run names and that is not there: what no library is for.
+    """Raise InputError if data or a model that a run names is missing, as far as no library is needed to tell.
 
-    Files of data have to exist, folders of models to be whole, and other models to be the zoo's or an id of the hub's.
+    Data files must exist, model folders must be complete, and other models must be in the zoo or have a hub id.
     Relative paths of data start at `base`.
     """
     check_named(config.task, base)
@@ -236,7 +237,7 @@ def _party(
         _restore(party, saved)
         restore_pool(party)
     if fault:
-        party.note(notices=(f"the newest checkpoint of {name} is unusable ({fault}); it went on from the one before",))
+        party.note(notices=(f"the newest checkpoint of {name} is unusable ({fault}); the previous one is used",))
     return party
 
 
@@ -248,19 +249,20 @@ def _asked(config: RunConfig, task: TaskData) -> TaskData:
 
 
 def signals(config: RunConfig, name: str) -> dict[str, SignalSpec | None]:
-    """Return what the students of a party ask it for, by name: the clients the server, and the server each client."""
+    """Return what the students of a party ask it for, by name: clients ask the server, and the server asks each
+    client."""
     server = config.server.name
     students = [client.name for client in config.clients] if name == server else [server]
     return {student: config.make(OBJECTIVES, student).needs.signal for student in students}
 
 
 def let_go(party: Party) -> None:
-    """End the processes that work for a party's learner: ranks of its studies, a server of its answers."""
+    """End the processes of a party's learner: ranks of its studies, a server for its answers."""
     party.learner.close()
 
 
 def check_owner(saved: Path, name: str) -> None:
-    """Raise LadaError where a checkpoint is another party's, as after a restore into the wrong folder."""
+    """Raise LadaError if a checkpoint belongs to another party, for example after a restore into the wrong folder."""
     file = saved / OWNER
     if file.exists() and (owner := file.read_bytes()) != name.encode():
         raise LadaError(
@@ -270,7 +272,7 @@ def check_owner(saved: Path, name: str) -> None:
 
 
 def _restore(party: Party, saved: Path) -> None:
-    """Give a party back what `keep` wrote beside its learner. Raises LadaError for another's checkpoint."""
+    """Restore what `keep` wrote in addition to the learner. Raises LadaError for another party's checkpoint."""
     check_owner(saved, party.name)
     for key, array in bytes_to_arrays((saved / STATE).read_bytes()).items():
         pair, _, part = key.partition("|")
@@ -278,17 +280,17 @@ def _restore(party: Party, saved: Path) -> None:
             party.memory[part] = array.tobytes()
         else:
             party.states[pair] = {**party.states.get(pair, {}), part: array}
-    if (saved / STEPS).exists():  # a checkpoint of 0.1 has none
+    if (saved / STEPS).exists():  # a checkpoint of version 0.1 has none
         party.steps.update(json.loads((saved / STEPS).read_bytes()))
     rest = PartyReport.model_validate_json((saved / REPORT).read_bytes())
     party.noted.add({name: getattr(rest, name) for name in PartyReport.model_fields})
 
 
 def keep(party: Party, place: Place, more: Mapping[str, bytes], report: PartyReport | None = None) -> None:
-    """Write a party's checkpoint: learner, plug-ins' state, what it has to report, and `more` files by name.
+    """Write a party's checkpoint: learner, plug-ins' states, unreported measurements, and `more` files by name.
 
-    `report` is what of its rows lies nowhere else; None: all of them. A learner that a study left in the journal is
-    linked from there, and written once. One behind an API has nothing to keep.
+    `report` holds the rows that are stored nowhere else; None: all rows. A learner that a study left in the journal is
+    linked from there, so it is written only once. A learner behind an API has nothing to keep.
     """
     report = party.report if report is None else report
     arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
@@ -306,21 +308,21 @@ def keep(party: Party, place: Place, more: Mapping[str, bytes], report: PartyRep
         return {**(known or {}), **(checkpoints.files(small)(folder) or {})}
 
     checkpoints.save(place.checkpoint(party.name), fill)
-    party.saved_as = ""  # two checkpoints have a file each, so that damage to one leaves the other
+    party.saved_as = ""  # two checkpoints have separate files, so damage to one leaves the other
 
 
 def rounds_done(server: str, place: Place) -> int:
-    """Return the last round that the server's checkpoint has behind it; -1 where not even round 0 is over."""
+    """Return the last finished round of the server's checkpoint; -1 if not even round 0 is over."""
     return _number(server, place, ROUNDS_DONE, -1)
 
 
 def crossed(server: str, place: Place) -> int:
-    """Return how many rows the ledger had when that round was over."""
+    """Return how many rows the ledger had after that round."""
     return _number(server, place, CROSSED, 0)
 
 
 def rounds_noted(server: str, place: Place) -> RoundsNoted:
-    """Return what a server noted in the rounds that its checkpoint has behind it."""
+    """Return the server's records of the finished rounds of its checkpoint."""
     file = _file(server, place, DIGESTS)
     return (
         RoundsNoted(place.noted) if file is None or not file.exists() else RoundsNoted(place.noted, file.read_bytes())
@@ -328,7 +330,7 @@ def rounds_noted(server: str, place: Place) -> RoundsNoted:
 
 
 def _number(server: str, place: Place, name: str, default: int) -> int:
-    """Return a number in the server's checkpoint; `default` where there is no checkpoint."""
+    """Return a number in the server's checkpoint; `default` without a checkpoint."""
     file = _file(server, place, name)
     if file is None:
         return default
@@ -339,13 +341,13 @@ def _number(server: str, place: Place, name: str, default: int) -> int:
 
 
 def _file(server: str, place: Place, name: str) -> Path | None:
-    """Return where a file of the server's checkpoint would lie; None where there is no checkpoint."""
+    """Return the path of a file of the server's checkpoint; None without a checkpoint."""
     kept = place.checkpoint(server)
     return checkpoints.find(kept, NEEDED)[0] / name if checkpoints.exists(kept) else None
 
 
 def describe(party: Party) -> PartyInfo:
-    """Say who a party is and what it has become."""
+    """Describe a party and its current model."""
     domains = party.task.own_domains.get(party.name, frozenset())
     inside = party.learner.inside()
     return PartyInfo(
@@ -361,12 +363,12 @@ def describe(party: Party) -> PartyInfo:
 
 
 def _name(model: str) -> str:
-    """Return what to call a model: of a folder the last name, since those above it may tell of its owner."""
+    """Return the display name of a model. For a folder, this is its last part, since the rest may reveal its owner."""
     return Path(model).resolve().name if is_folder(model) else model
 
 
 def notices_before(config: RunConfig) -> tuple[str, ...]:
-    """Return what the user should know of a run before it starts."""
+    """Return notices for the user before a run starts."""
     notices = []
     if config.server_only_teaches:
         notices.append(
@@ -376,17 +378,17 @@ def notices_before(config: RunConfig) -> tuple[str, ...]:
     if host.needs.pools_private:
         notices.append(
             f"host {named!r} is no federation: the private samples of every client leave it and are "
-            "studied by all; it is a bound to compare with"
+            "studied by all; use it only as a bound for comparison"
         )
     chosen = any(step.samples == "lessons" for step in host.plan(1, config.make(OBJECTIVES)))
     allocator = config.choice(ALLOCATORS).name
     usual = host_default(host.bare, POINTS[ALLOCATORS.kind])
     if not chosen and (usual is None or allocator != usual.name):
-        notices.append(f"host {named!r} has no lessons for an allocator to choose: {allocator!r} plays no part")
+        notices.append(f"host {named!r} has no lessons for an allocator to choose: {allocator!r} has no effect")
     return tuple(notices)
 
 
 def notices_after(party: Party) -> tuple[str, ...]:
-    """Return what the user should know of the server when a run is over."""
+    """Return notices for the user about the server after a run."""
     spent = party.learner.spent
     return (f"{party.name} took {spent}",) if spent else ()

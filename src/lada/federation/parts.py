@@ -1,4 +1,5 @@
-"""What a message carries, as files: a number for each kind, since a kind may have any name, and the kinds' names."""
+"""A message's payload as files: one numbered file for each kind, since kinds may have any names, and a list of the
+names."""
 
 import hashlib
 import json
@@ -20,7 +21,7 @@ def to_files(payload: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
 
 
 def write_pieces(folder: Path, kinds: Mapping[str, Iterable[bytes]]) -> None:
-    """Write the same files where each kind comes in pieces, of which only one is in memory at a time."""
+    """Write the same files from kinds that arrive in pieces, with only one piece in memory at a time."""
     folder.mkdir(parents=True)
     names = sorted(kinds)
     (folder / KINDS).write_text(json.dumps(names), encoding="utf-8")
@@ -31,13 +32,13 @@ def write_pieces(folder: Path, kinds: Mapping[str, Iterable[bytes]]) -> None:
 
 
 class Parts(Known):
-    """A message's payload that lies in the files of a checkpoint or an entry of a journal.
+    """A message's payload in the files of a checkpoint or a journal entry.
 
-    Each kind is read when it is asked for, and only as it was written: LadaError names a file that is not.
+    Each kind is read on access and verified: LadaError names an altered file.
     """
 
     def __init__(self, folder: Path) -> None:
-        """`folder` holds what `to_files` or `write_pieces` wrote; the manifest lies beside it."""
+        """`folder` holds the files of `to_files` or `write_pieces`; the manifest is next to it."""
         super().__init__({})
         self._folder = folder
         self._written = manifest(folder.parent)
@@ -61,11 +62,11 @@ class Parts(Known):
         return self._file(kind).stat().st_size
 
     def digest(self, kind: str) -> str:
-        """Return the SHA-256 of a kind as it was written, hexadecimal."""
+        """Return the original SHA-256 of a kind, hexadecimal."""
         return self._written[self._file(kind).relative_to(self._folder.parent).as_posix()]
 
     def piece(self, kind: str, start: int, length: int) -> bytes:
-        """Return a part of a kind's bytes. The last part is given only where the whole is as it was written."""
+        """Return a part of a kind's bytes. The last part is returned only if the whole is unaltered."""
         with self._file(kind).open("rb") as file:
             if start + length >= self.size(kind):
                 self._check(kind, hashlib.file_digest(file, "sha256").hexdigest())

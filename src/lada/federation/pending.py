@@ -1,6 +1,6 @@
-"""Messages of one phase that are under way, and the replies to them.
+"""Messages of one phase that are in transit, and the replies to them.
 
-The rounds go on with those who answered in time, as long as they are a quorum; who was missing is on record.
+The rounds continue with the clients that answered in time, if they form a quorum; missing clients are recorded.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from lada.federation.received import ReceivedReplies
 
 KEPT = 1 << 20
-"""Bytes of the replies to one ask that the server keeps decoded, which takes some 25 times as much. Others are read
-again from the journal, so that memory does not follow the number of clients."""
+"""The most bytes of the replies to one ask that the server keeps decoded; decoded, they take about 25 times as much
+memory. Others are read again from the journal, so memory does not grow with the number of clients."""
 
 
 class GridPending:
-    """Messages that are under way, but for those whose replies were received before the run was resumed."""
+    """Messages that are in transit, without those whose replies were received before the run was resumed."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class GridPending:
         payloads: Mapping[str, Mapping[str, bytes]],
         received: ReceivedReplies,
     ) -> None:
-        """Send what has no reply yet. Of a phase that is over, that is a reply which is lost."""
+        """Send the messages without a reply. In a phase that is over, these are messages whose replies were lost."""
         self._channel, self._envelope, self._received = channel, envelope, received
         missing = received.missing(payloads)
         self._missing = missing or {}
@@ -59,10 +59,10 @@ class GridPending:
         self._asking = channel.asking(envelope, {name: rest[name] for name in sorted(rest)}, self._timing)
 
     def wait(self, look: Look | None = None) -> dict[str, Payload]:
-        """Return the replies by client name, sorted; to be called once. See Pending.wait.
+        """Return the replies by client name, sorted. Call it once. See Pending.wait.
 
-        Every client gets until its deadline, also where another has failed. Raises FederationError, naming all that
-        failed or stayed silent, where fewer than a quorum answered.
+        Every client has until its deadline, even if another has failed. Raises FederationError, naming all clients that
+        failed or stayed silent, if fewer than a quorum answered.
         """
         if look:
             for name, reply in self._known.items():
@@ -104,7 +104,8 @@ class GridPending:
         return fault(self._channel.session.guard, name, self._envelope, payload)
 
     def _fetch(self, name: str, sizes: Mapping[str, int]) -> Failure | None:
-        """Fetch a large reply piece by piece, straight to disk; all pieces together have the time of one reply."""
+        """Fetch a large reply piece by piece, directly to disk; all pieces together have the time limit of one
+        reply."""
         deadline = time.monotonic() + self._channel.session.rules.seconds(name)
         pieces = {kind: self._pieces(name, kind, sizes[kind], deadline) for kind in sizes}
         try:
@@ -132,11 +133,11 @@ class GridPending:
         self._keep(name, checked)
 
     def _keep(self, name: str, checked: Known) -> None:
-        """Keep a reply, which lies in the journal, and what the check made of it as far as there is room."""
+        """Keep a reply, which is in the journal, with its decoded content as far as there is room."""
         reply = self._received.reply(name)
         assert reply is not None
         for what, made in checked.made.items():
-            if (size := checked.size(what) if what in checked else 0) <= self._room:  # beside parts there are numbers
+            if (size := checked.size(what) if what in checked else 0) <= self._room:  # besides parts, there are numbers
                 self._room -= size
                 reply.keep(what, made)
         reply.settle()
@@ -148,13 +149,13 @@ class UnansweredError(FederationError):
 
 
 def refuse(expected: Envelope, failures: Mapping[str, Failure], lost: Collection[str] = ()) -> None:
-    """Raise FederationError naming every failure; return where there is none."""
+    """Raise FederationError naming every failure, if there are any."""
     if failures:
         told = "; ".join(f"client {key!r}: {_reason(key, failure, lost)}" for key, failure in failures.items())
         raise UnansweredError(f"round {expected.round}, phase {expected.phase}: {told}")
 
 
 def _reason(name: str, failure: Failure, lost: Collection[str]) -> str:
-    """Return why there is no reply; the reply of a `lost` client was there once."""
+    """Return why there is no reply; the reply of a `lost` client was received before."""
     before = "its reply in the server's journal is damaged or gone, and asked again: " if name in lost else ""
     return f"{before}{failure}"

@@ -1,7 +1,7 @@
-"""Replies that are too large for one message: the client says how large they are, and the server fetches them.
+"""Replies that are too large for one message: the client announces their size, and the server fetches them.
 
-One piece is under way at a time, so neither end ever holds more of a reply than it does anyway: the client has it on
-disk, the server writes it to disk.
+Only one piece is in transit at a time, so neither side holds more of a reply in memory: the client has it on disk, and
+the server writes it to disk.
 """
 
 import json
@@ -14,16 +14,16 @@ from lada.core.errors import FederationError
 from lada.core.plural import counted
 
 PIECE = 8 << 20
-"""Most bytes of payload in one message."""
+"""The most bytes of payload in one message."""
 SIZES, WHAT, BYTES = "sizes", "what", "bytes"
-"""Kinds: in the place of a large reply the bytes of each of its kinds; what is fetched; a piece of it."""
+"""Kinds of message parts: the sizes of a large reply's kinds instead of the reply; a request for a piece; a piece."""
 FETCH = "fetch"
-"""The phase in which a client hands out a piece of its last reply."""
+"""The phase in which a client sends a piece of its last reply."""
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", strict=True))
 class What:
-    """Which piece of which reply."""
+    """A request for one piece of a reply."""
 
     phase: str
     kind: str
@@ -39,7 +39,7 @@ _SIZES = TypeAdapter(dict[str, int])
 
 
 def decode_what(payload: Mapping[str, bytes]) -> What:
-    """Return what a client is asked for. Raises FederationError for anything that `What.encode` does not write."""
+    """Return the request to a client. Raises FederationError for anything that `What.encode` does not write."""
     if set(payload) != {WHAT}:
         raise FederationError(f"fetch: expected exactly the kind {WHAT!r}")
     try:
@@ -49,15 +49,15 @@ def decode_what(payload: Mapping[str, bytes]) -> What:
 
 
 def announce(payload: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return what goes out in the place of a reply: itself or, if it is too large for one message, its sizes."""
-    sizes = {kind: len(data) for kind, data in payload.items() if isinstance(data, bytes)}  # the rest `encode` refuses
+    """Return the payload to send for a reply: the reply itself or, if it is too large for one message, its sizes."""
+    sizes = {kind: len(data) for kind, data in payload.items() if isinstance(data, bytes)}  # `encode` refuses the rest
     return dict(payload) if sum(sizes.values()) <= PIECE else {SIZES: json.dumps(sizes).encode()}
 
 
 def announced(payload: Mapping[str, bytes], limit: int) -> dict[str, int] | None:
-    """Return the bytes of each kind of a reply that is to be fetched; None for one that is whole.
+    """Return the bytes of each kind of a reply that must be fetched; None for a complete reply.
 
-    Raises FederationError where that is more than `limit` bytes or not to be read.
+    Raises FederationError if these are more than `limit` bytes or cannot be read.
     """
     if set(payload) != {SIZES}:
         return None

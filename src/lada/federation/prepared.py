@@ -1,4 +1,4 @@
-"""What a run is given and needs before it can begin: its data, its models and its trackers."""
+"""Prepares a run before it can begin: checks its data and models, and opens its trackers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +19,13 @@ Prepared = tuple[TaskData, Mapping[str, Tracker]]
 
 
 def given(config: RunConfig, task: TaskData) -> dict[str, str]:
-    """Return digests of all that a run is given beside its configuration."""
+    """Return digests of all inputs of a run besides its configuration."""
     return {**begun.samples(task, [client.name for client in config.clients]), **begun.models(config)}
 
 
 def prepare(config: RunConfig, base: Path) -> Prepared:
-    """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
-    torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
+    """Return the task and the trackers. Raises InputError for wrong data or models."""
+    torch.set_num_threads(1)  # the exact value of a sum depends on the number of threads
     task = read_task(config, base)
     objective, host = config.make(OBJECTIVES), config.make_host()
     if named := config.make_augmenter():
@@ -41,6 +41,6 @@ def prepare(config: RunConfig, base: Path) -> Prepared:
     trackers = config.make_all(TRACKERS)
     models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
     alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}
-    for model, owner in reversed(alike.values()):  # of clients that are alike, the first one is looked at
+    for model, owner in reversed(alike.values()):  # of equal clients, only the first is checked
         check_model(model, owner)
     return task, trackers

@@ -1,6 +1,6 @@
-"""What the server heard in a phase, in its journal: so a resumed run asks nobody again for what it has.
+"""The replies of a phase in the server's journal, so that a resumed run does not ask again for replies that it has.
 
-Replies lie on disk and are read when they are needed; the server's memory does not follow the number of clients.
+Replies are on disk and read when needed, so the server's memory does not grow with the number of clients.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class ReceivedReplies:
         self._journal, self._phase = journal, phase
 
     def reply(self, name: str) -> Parts | None:
-        """Return a client's reply; None where it is not there."""
+        """Return a client's reply; None if it is missing."""
         entry = self._journal.load(f"replies/{self._phase}/{name}")
         return Parts(entry / PAYLOAD) if entry else None
 
     def keep(self, name: str, payload: Mapping[str, bytes]) -> None:
-        """Write a client's reply down."""
+        """Store a client's reply."""
         self._journal.save(f"replies/{self._phase}/{name}", files(to_files(payload, PAYLOAD)))
 
     def keep_pieces(self, name: str, kinds: Mapping[str, Iterable[bytes]]) -> None:
-        """Write a reply down whose kinds come in pieces."""
+        """Store a reply whose kinds arrive in pieces."""
 
         def fill(folder: Path) -> None:
             write_pieces(folder / PAYLOAD, kinds)
@@ -43,7 +43,7 @@ class ReceivedReplies:
         self._journal.save(f"replies/{self._phase}/{name}", fill)
 
     def missing(self, asked: Collection[str]) -> dict[str, str] | None:
-        """Return who of those asked was missing and why; None while the phase is not over."""
+        """Return the missing clients with the reasons; None while the phase is not over."""
         entry = self._journal.load(f"missing/{self._phase}")
         missing = json.loads((entry / MISSING).read_bytes()) if entry else None
         return missing if missing is not None and missing.keys() <= set(asked) else None
@@ -54,5 +54,5 @@ class ReceivedReplies:
         self._journal.remove(f"missing/{self._phase}")
 
     def close(self, missing: Mapping[str, str]) -> None:
-        """Write down that the phase is over."""
+        """Record that the phase is over."""
         self._journal.save(f"missing/{self._phase}", files({MISSING: json.dumps(missing).encode()}))

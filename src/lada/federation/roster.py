@@ -1,4 +1,5 @@
-"""Which node is which client. In a deployment that is bound; elsewhere each node is asked for its name."""
+"""Finds out which node is which client. In a deployment, names are bound to nodes; elsewhere each node is asked for its
+name."""
 
 from __future__ import annotations
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
 PATIENCE = 30.0
-"""Seconds that a node which joins a run under way has to say its name."""
+"""Seconds that a node which joins a running run has to give its name."""
 RESPITE = 600.0
-"""Seconds for which a node that said nothing is not asked again."""
+"""Seconds before a silent node is asked again."""
 
 
 class Roster:
-    """The nodes of the clients that a run expects; others that are connected play no part."""
+    """The nodes of the clients that a run expects; other connected nodes are ignored."""
 
     def __init__(
         self,
@@ -33,10 +34,10 @@ class Roster:
         terms: Mapping[str, bytes],
         binding: Binding | None = None,
     ) -> None:
-        """`terms` go along with the question; a client that does not accept them does not take part.
+        """`terms` are sent with the question; a client that does not accept them does not take part.
 
-        With a `binding` a node is the client that it binds the node to, whatever the node says; a node of no client
-        that is expected is not asked, and one that gives another name than its own does not take part.
+        With a `binding`, it alone determines a node's client. A node without an expected client is not asked, and a
+        node that gives another name does not take part.
         """
         self.nodes: dict[str, int] = {}
         self._grid = grid
@@ -50,7 +51,7 @@ class Roster:
         self._silent: dict[int, float] = {}
 
     def wait(self, least: int, timeout: float) -> None:
-        """Wait `timeout` seconds for all clients. Raises FederationError where fewer than `least` came.
+        """Wait `timeout` seconds for all clients. Raises FederationError if fewer than `least` connect.
 
         A client that refused is not waited for.
         """
@@ -70,13 +71,13 @@ class Roster:
             )
 
     def absent(self) -> dict[str, Failure]:
-        """Return why each client that is expected takes no part, by name, sorted."""
+        """Return why each absent expected client does not take part, by name, sorted."""
         return {
             name: self._refused.get(name, Failure(Code.ABSENT)) for name in sorted(self._clients - self.nodes.keys())
         }
 
     def look(self, timeout: float = PATIENCE) -> None:
-        """Ask nodes that are new for their names. Raises FederationError where two nodes give one name."""
+        """Ask new nodes for their names. Raises FederationError if two nodes give the same name."""
         if self.nodes.keys() == self._clients:
             return
         now = time.monotonic()
@@ -105,9 +106,9 @@ class Roster:
             seconds=lambda _: timeout,
             authenticate=lambda node, reply: sealed.fault(bound.get(node, ""), reply),
         )
-        for node, failure in asking.wait(hear).items():  # one that did not answer is asked again some time later
+        for node, failure in asking.wait(hear).items():  # a node that did not answer is asked again later
             name = bound.get(node, failure.sender)
-            if failure.code is Code.SILENT:  # else it would hold up every message to the others
+            if failure.code is Code.SILENT:  # else it would delay every message to the others
                 self._silent[node] = time.monotonic() + RESPITE
             if failure.code in (Code.FAILED, Code.MALFORMED, Code.FORGED) and name in self._clients:
                 self._asked.add(node)

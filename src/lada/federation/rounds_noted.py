@@ -1,6 +1,6 @@
-"""What the server has noted, a file a round: each is written once, and its checkpoints hold the digests alone.
+"""The server's records, one file per round: each is written once, and checkpoints hold only the digests.
 
-So a round costs the same, however many came before it.
+So the cost of a round does not depend on how many came before it.
 """
 
 import hashlib
@@ -19,19 +19,19 @@ class RoundsNoted:
     """The files of a run."""
 
     def __init__(self, folder: Path, digests: bytes = b"{}") -> None:
-        """`digests` is what a checkpoint holds of them; whatever else lies in the folder is written anew."""
+        """`digests` are those in a checkpoint; all other files in the folder are rewritten."""
         self._folder = folder
         self._digests: dict[str, str] = json.loads(digests)
 
     def write(self, round: int, new: PartyReport) -> bytes:
-        """Write what was noted in a round, and return the digests of all files."""
+        """Write the records of a round, and return the digests of all files."""
         data = new.model_dump_json().encode()
         write(self._folder / f"{round}.json", data)
         self._digests[str(round)] = hashlib.sha256(data).hexdigest()
         return json.dumps(self._digests).encode()
 
     def read(self) -> tuple[Noted, tuple[str, ...]]:
-        """Return what was noted, and a sentence for each file that is lost or not as it was written."""
+        """Return the records, and a sentence for each file that is lost or altered."""
         noted, lost = Noted(), []
         for round, digest in self._digests.items():
             file = self._folder / f"{round}.json"

@@ -1,4 +1,4 @@
-"""The server's half of a run: its rounds, its events, and what it leaves in the run's folder."""
+"""The server's half of a run: its rounds, its events, and its files in the run's folder."""
 
 import json
 import threading
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
 START = "start"
-"""The phase in which a party's model is loaded, where the run ends over that."""
+"""The phase to report if loading a party's model ends the run."""
 STARTING = 120.0
-"""Seconds more that clients have to connect where Flower starts them."""
+"""Additional seconds that clients have to connect if Flower starts them."""
 
 
 def ignore(event: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def ignore(event: dict[str, Any]) -> None:
 
 @for_owner()
 def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | None = None) -> None:
-    """Run the server's half over Flower's grid, in a process of Flower's."""
+    """Run the server's half over Flower's grid, in one of Flower's processes."""
     prepared = prepare(config, place.base)
     if changed := begun.changed(place.folder, given(config, prepared[0])):
         raise FederationError(f"{', '.join(changed)}: changed since the run was handed to Flower; put them back")
@@ -75,7 +75,7 @@ def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | No
 
 
 class Run:
-    """One run under way."""
+    """One run in progress."""
 
     def __init__(
         self,
@@ -87,8 +87,8 @@ class Run:
         grid: "Grid | None" = None,
         binding: Binding | None = None,
     ) -> None:
-        """`grid` reaches the clients; without one they work on this machine. `binding` says which node is whose, where
-        that is bound."""
+        """`grid` reaches the clients; without one, they work on this machine. `binding` binds nodes to clients, if
+        there is one."""
         self._grid, self._binding = grid, binding
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
@@ -126,7 +126,7 @@ class Run:
         self._tell_lost(damage)
 
     def _recall(self) -> None:
-        """Take up what was noted in the rounds before, which its checkpoint does not repeat."""
+        """Restore the records of earlier rounds, which the checkpoint does not repeat."""
         since, (noted, lost) = self._party.report, self._rounds.read()
         noted.add({name: getattr(since, name) for name in PartyReport.model_fields})
         self._party.noted = noted
@@ -134,12 +134,12 @@ class Run:
             self._note(text)
 
     def _note(self, text: str) -> None:
-        """Tell the user, once, also in results.json."""
+        """Tell the user once, and record it in results.json."""
         if not self._party.noted.has("notices", text):
             self._party.note(notices=(text,))
 
     def _tell_lost(self, damage: str) -> None:
-        """Say what of the ledger is lost: `damage`, and rows that it had when the last round was over."""
+        """Report losses of the ledger: `damage`, and missing rows that it had after the last round."""
         before = crossed(self.config.server.name, self.place)
         if damage or len(self._earlier) < before:
             lost = max(before - len(self._earlier), 0)
@@ -149,7 +149,7 @@ class Run:
             )
 
     def emit(self, event: dict[str, Any]) -> None:
-        """Write one event and hand it on; called from several threads."""
+        """Write one event and pass it on; several threads call this."""
         event = {"time": round(self._now(), 3), **event}
         with self._lock:
             self._events.write(json.dumps(event) + "\n")
@@ -175,7 +175,7 @@ class Run:
         return results
 
     def _reach_clients(self) -> None:
-        """Go through the rounds with the clients, wherever these are."""
+        """Run the rounds with the clients, wherever they are."""
         config, place = self.config, self.place
         names = [client.name for client in config.clients]
         if self._grid is None:
@@ -212,7 +212,7 @@ class Run:
         )
 
     def _end(self, status: Status) -> Results:
-        """Write the results, also before the trackers get to send what they have left, which may take its time."""
+        """Write the results before the trackers send their remaining figures, which may take long."""
         if self._binding:
             self._party.note(notices=tuple(self._binding.notices()))
         self._tell_traffic(read(self.place.folder))
@@ -236,12 +236,12 @@ class Run:
             more = {ROUNDS_DONE: str(round).encode(), CROSSED: str(rows).encode()}
             new = party.noted.fresh()
             keep(party, place, {**more, DIGESTS: self._rounds.write(round, new)}, report=PartyReport())
-            place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
+            place.journal(party.name).prune({str(round)})  # the previous checkpoint needs it to reach this state again
             self._tell_agreement(new)
             self._tell_traffic(exchange.ledger.rows)
             if not round & (round - 1):
-                # A run that breaks later keeps what it had. All of it is written each time that rounds have doubled, so
-                # that a round costs the same however many came before.
+                # A run that breaks later keeps its results. They are written whenever the number of rounds has doubled,
+                # so the average cost of a round stays the same.
                 self._write()
             self._feed.log()
         collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in self.config.drawn(0)}).wait())
@@ -251,7 +251,7 @@ class Run:
         return self.place.journal(self.config.server.name).at(str(round))
 
     def _write(self) -> Results:
-        """Write the results as they are now, and return them."""
+        """Write the current results, and return them."""
         learner, seconds = self._party.learner, self._now() - self._paused
         results = self._outcome.results(self._party.report, learner.device, seconds)
         self._outcome.write(results)
@@ -261,14 +261,14 @@ class Run:
         self._note(f"{file.relative_to(self.place.folder)} is left out ({error})")
 
     def _tell_agreement(self, new: PartyReport) -> None:
-        """Announce how often each client's answers are the server's, which takes the answers of both."""
+        """Announce how often each client's answers equal the server's; this needs the answers of both."""
         for evaluation in sorted(map(self._outcome.with_agreement, new.evaluations), key=lambda e: (e.round, e.party)):
             if evaluation.agreement is not None:
                 share = {"party": evaluation.party, "round": evaluation.round, "share": evaluation.agreement}
                 self.emit({"kind": "agreement", **share})
 
     def _tell_traffic(self, rows: Sequence[LedgerRow]) -> None:
-        """Announce what of all that crossed the wire, the `rows`, crossed since the last time."""
+        """Announce the traffic since the last call, given all `rows`."""
         for row in by_phase(rows[self._told :]):
             self.emit({"kind": "traffic", **row})
         self._told = len(rows)

@@ -1,4 +1,4 @@
-"""A run's folder: made anew or found again."""
+"""Creates a run's folder, or finds it again."""
 
 import json
 import os
@@ -28,11 +28,11 @@ MAY_DIFFER = (
     "keep_messages",
     "membership_audit",
 )
-"""Keys that a resumed run may have otherwise: they do not change what was computed, or admitted, so far."""
+"""Keys that a resumed run may change: they do not affect what was computed or admitted so far."""
 
 
 def new(runs: Path, config: RunConfig, base: Path) -> Place:
-    """Make `runs/<name>`, or the first of `<name>-2`, `-3`, … that is not there yet, and write down what it is of."""
+    """Create `runs/<name>`, or the first of `<name>-2`, `-3`, … that does not exist, and record the run there."""
     runs.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
@@ -47,7 +47,7 @@ def new(runs: Path, config: RunConfig, base: Path) -> Place:
 
 
 def begin(folder: Path, config: RunConfig, base: Path) -> Place:
-    """Write down in its folder what a run is of. Raises InputError for a link to a folder."""
+    """Record a run's configuration and place in its folder. Raises InputError for a link to a folder."""
     _check_no_link(folder)
     place = Place(folder.resolve(), base, time.time())
     seal(place.folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
@@ -56,13 +56,13 @@ def begin(folder: Path, config: RunConfig, base: Path) -> Place:
 
 
 def is_begun(folder: Path) -> bool:
-    """Return whether more happened in a run's folder than that it was made; a run that was killed then begins there."""
+    """Return whether a run's folder was used after its creation. If not, a run that was killed before begins there."""
     first = {CONFIG, PLACE, BEGUN, DIGESTS}
     return any(entry.name not in first and entry.suffix != ".next" for entry in folder.iterdir())
 
 
 def newest(runs: Path, name: str) -> Path | None:
-    """Return the run folder of that name with the highest number; None where there is none."""
+    """Return the run folder of that name with the highest number; None if there is none."""
     found, number = None, 1
     while os.path.lexists(folder := _numbered(runs, name, number)):
         found, number = folder, number + 1
@@ -70,7 +70,8 @@ def newest(runs: Path, name: str) -> Path | None:
 
 
 def read(folder: Path) -> tuple[RunConfig, Place]:
-    """Return the configuration and place of a run. Raises InputError for a folder that is none, or a link to one."""
+    """Return the configuration and place of a run. Raises InputError if the folder is not a run's, or is a link to
+    one."""
     _check_no_link(folder)
     try:
         data: Any = yaml.safe_load(unseal(folder / CONFIG).decode())
@@ -93,7 +94,7 @@ def _check_no_link(folder: Path) -> None:
 
 
 def check_same(now: RunConfig, then: RunConfig, folder: Path) -> None:
-    """Raise InputError, naming the keys, where a run is to be resumed with another configuration."""
+    """Raise InputError, naming the keys, if a run would be resumed with another configuration."""
     a, b = (config.model_dump(mode="json", exclude={*MAY_DIFFER, "name"}) for config in (now, then))
     if differing := [key for key in a if a[key] != b[key]]:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Who is at work on a run: its folder is held by one process at a time, and others can see whether it is."""
+"""Locks a run's folder: one process at a time holds it, and others can see whether it is held."""
 
 import os
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from lada.core.owner import FOLDER
 
 LOCK = ".lock"
 PATIENCE = 0.5
-"""Seconds to try, since `is_locked` holds the lock for a moment."""
+"""Seconds to keep trying, since `is_locked` holds the lock for a moment."""
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold a run's folder; InputError where another process does. A process that dies lets go of it.
+    """Lock a run's folder. Raises InputError if another process holds it. A process that dies releases it.
 
-    The folder is for its owner alone from here on, also one that an earlier version made.
+    From now on, only the owner can access the folder, even if an earlier version created it.
     """
     busy = f"{str(folder)!r} is under way in another process; wait for its end, or end it before you resume"
     with alone(folder, busy, PATIENCE):
@@ -29,7 +29,8 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def alone(folder: Path, busy: str, patience: float = 0.0) -> Iterator[None]:
-    """Hold a folder; InputError saying that it is `busy` where another process still does after `patience` seconds."""
+    """Lock a folder. Raises InputError with the text `busy` if another process still holds it after `patience`
+    seconds."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=patience)
@@ -38,14 +39,14 @@ def alone(folder: Path, busy: str, patience: float = 0.0) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)  # while it is held: later another process may hold the file
+        (folder / LOCK).unlink(missing_ok=True)  # while it is locked: later, another process may hold the file
         lock.release()
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process holds a run's folder. Writes nothing, so the right to read is enough.
+    """Return whether a process holds a run's folder. It writes nothing, so read permission is enough.
 
-    On a system without flock the presence of the file has to do, which outlives a run that was killed.
+    On a system without flock, only the presence of the file counts, which remains after a kill.
     """
     try:
         handle = os.open(folder / LOCK, os.O_RDONLY)
@@ -54,7 +55,7 @@ def is_locked(folder: Path) -> bool:
     try:
         import fcntl
 
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look do not see each other
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two readers do not see each other
     except (ImportError, BlockingIOError):
         return True
     finally:

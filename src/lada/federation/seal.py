@@ -1,8 +1,8 @@
-"""The MAC that shows a message of a deployment to be from the server to one client, or from that client back.
+"""The MAC which proves that a message of a deployment is from the server to one client, or from that client back.
 
-Server and client come to one key without telling it each other: ECDH over their long-lived keys on P-384 (NIST SP
-800-56A, the static unified model), then HKDF (RFC 5869) with SHA-256 over a context that names both ends and their
-keys. The MAC is HMAC-SHA256 (RFC 2104).
+Server and client derive the same key without sending it: ECDH over their long-lived keys on P-384 (NIST SP 800-56A, the
+static unified model), then HKDF (RFC 5869) with SHA-256 over a context that names both parties and their keys. The MAC
+is HMAC-SHA256 (RFC 2104).
 """
 
 import hmac
@@ -18,12 +18,12 @@ from lada.core.known import known
 from lada.federation.messages import SERVER, Envelope
 
 LABEL = b"lada message 1"
-"""What the key and each MAC are for."""
+"""The purposes of the key and of each MAC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """The key [32 bytes] that the server and one client share. It seals messages and tells those that it has sealed."""
+    """The key [32 bytes] that the server and one client share. It seals messages and recognises sealed ones."""
 
     key: bytes = field(repr=False)
     client: str
@@ -37,15 +37,15 @@ class Seal:
         return replace(envelope, mac=self._mac(b"up", envelope, SERVER, asked, payload))
 
     def is_asking(self, envelope: Envelope, payload: Mapping[str, bytes]) -> bool:
-        """Return whether a message is the server's, to this client, and whole."""
+        """Return whether a message is from the server, for this client, and complete."""
         return _same(self.asking(envelope, payload), envelope)
 
     def is_answering(self, envelope: Envelope, payload: Mapping[str, bytes], asked: str) -> bool:
-        """Return whether a reply is this client's, to the message with the MAC `asked`, and whole."""
+        """Return whether a reply is from this client, to the message with the MAC `asked`, and complete."""
         return _same(self.answering(envelope, payload, asked), envelope)
 
     def _mac(self, way: bytes, envelope: Envelope, receiver: str, asked: str, payload: Mapping[str, bytes]) -> str:
-        """Return the MAC, 64 hexadecimal digits, over all that an envelope says and the SHA-256 of each kind."""
+        """Return the MAC, 64 hexadecimal digits, over a whole envelope and the SHA-256 of each kind."""
         seconds = "" if envelope.seconds is None else envelope.seconds.hex()
         texts = [envelope.run, envelope.phase, str(envelope.round), envelope.sender, receiver, asked]
         texts += [str(envelope.code or ""), envelope.reference or "", seconds]
@@ -57,12 +57,14 @@ class Seal:
 
 
 def of_server(identity: EllipticCurvePrivateKey, key: EllipticCurvePublicKey, client: str) -> Seal:
-    """Return the server's seal towards a client with that public key. ValueError: the keys are of two curves."""
+    """Return the server's seal for a client with that public key. Raises ValueError if the keys are on different
+    curves."""
     return _derive(identity, key, identity.public_key(), key, client)
 
 
 def of_client(key: EllipticCurvePrivateKey, identity: EllipticCurvePublicKey, client: str) -> Seal:
-    """Return a client's seal towards the server with that public key. ValueError: the keys are of two curves."""
+    """Return a client's seal for the server with that public key. Raises ValueError if the keys are on different
+    curves."""
     return _derive(key, identity, identity, key.public_key(), client)
 
 
@@ -83,7 +85,7 @@ def _point(key: EllipticCurvePublicKey) -> bytes:
 
 
 def _framed(parts: list[bytes]) -> bytes:
-    """Return parts as bytes of which no others are made: each behind its length [8 bytes, big-endian]."""
+    """Return an unambiguous encoding of parts as bytes: each after its length [8 bytes, big-endian]."""
     return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
 

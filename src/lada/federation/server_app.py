@@ -1,4 +1,4 @@
-"""The server's half: what a Flower ServerApp does with the grid that it is given, whatever is behind it."""
+"""The server's half: the work of a Flower ServerApp with any grid."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def serve_on(
     grid: Grid, clients: Collection[str], serve: Callable[[GridExchange], None], session: Session
 ) -> tuple[LedgerRow, ...]:
-    """Find the clients by name, let `serve` work with them, and return the ledger's rows.
+    """Find the clients by name, call `serve` with them, and return the ledger's rows.
 
-    `ledger.parquet` is written to the session's folder, also when the run fails. Raises FederationError when no quorum
-    of clients answers, and whatever `serve` raises.
+    `ledger.parquet` is written to the session's folder, even if the run fails. Raises FederationError if no quorum of
+    clients answers, and whatever `serve` raises.
     """
     with Ledger(session.folder, session.describe, session.earlier) as ledger:
         exchange = GridExchange(grid, clients, session, ledger)
@@ -33,14 +33,14 @@ def serve_on(
             serve(exchange)
         except UnansweredError:
             raise
-        except FederationError:  # what was in the replies ended the run, and would end it again
+        except FederationError:  # the content of the replies ended the run, and would end it again
             exchange.void()
             raise
     return tuple(ledger.rows)
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise InputError for a client's name that cannot be a folder, or that is the server's."""
+    """Raise InputError if a client's name cannot be a folder's, or is the server's."""
     for name in names:
         check_name("clients", name)
         if name == SERVER:

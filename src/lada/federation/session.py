@@ -1,4 +1,4 @@
-"""What holds for all messages between a run's server and its clients: the rules, what is kept, and who is notified."""
+"""The context of all messages between a run's server and its clients: rules, storage and callbacks."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Who is waited for, and how long."""
+    """Which clients to wait for, and how long."""
 
     timeout: float
-    """Seconds that a client has for a phase, counted from the moment the server begins to wait."""
+    """Seconds that a client has for a phase, from the moment at which the server begins to wait."""
     timeouts: Mapping[str, float] = field(default_factory=dict)
     """The same for single clients, by name."""
     quorum: float = 1.0
-    """The share (0..1) of the clients asked that must answer for a round to go on."""
+    """The share (0..1) of the clients asked that must answer for a round to continue."""
     starting: float = 0.0
-    """Seconds more that the clients have to connect."""
+    """Additional seconds that the clients have to connect."""
     message_bytes: int = Limits().max_message_bytes
-    """Most bytes of one message."""
+    """The most bytes of one message."""
     reply_bytes: int = Limits().reply_bytes
-    """Most bytes of one reply."""
+    """The most bytes of one reply."""
 
     def seconds(self, client: str) -> float:
-        """Return how long a client has."""
+        """Return how many seconds a client has."""
         return self.timeouts.get(client, self.timeout)
 
     def least(self, asked: int) -> int:
-        """Return how many of the clients asked must answer: one at least."""
+        """Return how many of the clients asked must answer: at least one."""
         return max(1, math.ceil(round(self.quorum * asked, 9)))
 
 
@@ -51,28 +51,29 @@ class Session:
     """One run between the server and its clients."""
 
     run: str
-    """The run's name towards the clients."""
+    """The run's name as the clients see it."""
     folder: Path
     """The run's folder, for the ledger."""
     rules: Rules
     journal: Callable[[int], Journal]
     """The server's journal of a round."""
     describe: Describe | None = None
-    """What the ledger says of a message part beside its size."""
+    """Counts the samples in a message part, for the ledger."""
     earlier: Iterable[LedgerRow] = ()
-    """The ledger's rows of before, where a run is resumed."""
+    """The ledger's earlier rows, if a run is resumed."""
     terms: Mapping[str, bytes] = field(default_factory=dict)
-    """What a client has to know and to accept before it takes part, where it does not know it already."""
+    """The terms that a client must know and accept before it takes part, if it does not know them already."""
     guard: Guard | None = None
     """A reply that it refuses counts as missing. None: no reply is refused."""
     binding: Binding | None = None
-    """A reply that is not its client's own by it counts as missing. None: nothing binds a name; nodes are believed."""
+    """A reply that it does not recognise as its client's own counts as missing. None: names are not bound, and nodes
+    are believed."""
     on_missing: Callable[[Missing], None] | None = None
-    """Gets each client that was missing."""
+    """Receives each missing client."""
     on_timed: Callable[[ExchangeTime], None] | None = None
-    """Gets how long the messages of each phase took."""
+    """Receives the times of the messages of each phase."""
     emit: Emit | None = None
-    """Gets an event for each message that crossed."""
+    """Receives an event for each message."""
     cause: Callable[[str, str], LadaError | None] | None = None
-    """Finds the error behind a client's reference number, where all parties are one user's: an InputError then ends the
+    """Finds the error behind a client's reference number if all parties belong to one user; an InputError then ends the
     run at once."""

@@ -1,4 +1,4 @@
-"""What several runs have in common, done by one of them: entries by what they are the work of."""
+"""A cache of work that several runs have in common and one of them does."""
 
 import shutil
 from pathlib import Path
@@ -10,16 +10,16 @@ from lada.federation.journal import Journal
 
 
 class SharedCache:
-    """Entries by key in a folder that processes share, each whole or not at all; see lada.rounds.party.Journal.
+    """Entries by key in a folder that processes share, each complete or absent; see lada.rounds.party.Journal.
 
-    An entry is never replaced, since another process may read it: under one key all write the same.
+    An entry is never replaced, since another process may be reading it: all processes write the same under a key.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def load(self, key: str) -> Path | None:
-        """Return the folder of an entry; None where there is none."""
+        """Return the folder of an entry; None if there is none."""
         return Journal(self._folder).load(key)
 
     def save(self, key: str, fill: Fill) -> None:
@@ -30,7 +30,7 @@ class SharedCache:
             checkpoints.save(staging / key, fill)
             if not (self._folder / key).exists():
                 (staging / key).rename(self._folder / key)
-        except OSError:  # another process was faster, or there is no room: it is done again where it is needed
+        except OSError:  # another process was faster, or there is no space: the work is repeated if needed
             pass
         finally:
             shutil.rmtree(staging, ignore_errors=True)

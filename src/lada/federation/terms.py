@@ -1,4 +1,4 @@
-"""What a client has to know of a run that its own file does not say: the terms, sent with the hello, as JSON."""
+"""The terms of a run: what a client must know that is not in its own file. They are sent with the hello, as JSON."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ TERMS = "terms"
 
 @choosing((point for point in BY_PARTY if point.agreed), of_a_party)
 class Own(Options):
-    """What a party has another one of than the run."""
+    """A party's own choices that differ from the run's."""
 
     @staticmethod
     def of(party: "Own | ServerConfig | ClientConfig") -> dict[str, Any]:
@@ -33,7 +33,7 @@ class Own(Options):
 
 
 class ExpectedClient(Own):
-    """A client that is expected, with the domains that the server's configuration lists for it."""
+    """An expected client, with the domains that the server's configuration lists for it."""
 
     name: Name
     domains: tuple[str, ...]
@@ -41,7 +41,7 @@ class ExpectedClient(Own):
 
 @choosing((point for point in chosen_points() if point.agreed), settled)
 class Terms(Options):
-    """The run as every party must see it. The digests are those of the samples that all are to have."""
+    """The run as every party must see it. The digests are of the samples that all must have."""
 
     run: Name
     started: float = Field(ge=0, le=1e11, allow_inf_nan=False)
@@ -59,7 +59,7 @@ class Terms(Options):
         return {point.key: getattr(self, point.key) for point in chosen_points() if point.agreed}
 
     def asked_of(self, client: str) -> Iterator[tuple[Point, str]]:
-        """Yield the point and the name of each method that a client has to do with: the run's, and the parties' own."""
+        """Yield the point and the name of each method that concerns a client: the run's, and the parties' own."""
         owners = (self, self.server_own, *(member for member in self.clients if member.name == client))
         for point in chosen_points():
             if point.agreed:
@@ -69,12 +69,12 @@ class Terms(Options):
 
 
 def run_id(place: Place) -> str:
-    """Return a run's name towards clients: that of its folder and its start in milliseconds.
+    """Return a run's name for clients: its folder's name and its start in milliseconds.
 
-    A client's state lies under this name. The folder's alone would be that of another run too, as soon as somebody
-    moved or deleted the folder.
+    A client's state is stored under this name. The folder's name alone would not be unique: it could be used again
+    after the folder was moved or deleted.
     """
-    return f"{place.folder.name[: LONGEST - 20]}-{round(place.started * 1000)}"  # this whole is a name too
+    return f"{place.folder.name[: LONGEST - 20]}-{round(place.started * 1000)}"  # the result must be a valid name too
 
 
 def terms_of(config: RunConfig, task: TaskData, place: Place) -> dict[str, bytes]:
@@ -98,7 +98,7 @@ def terms_of(config: RunConfig, task: TaskData, place: Place) -> dict[str, bytes
 
 
 def digest(samples: Iterable[Sample]) -> str:
-    """Return the SHA-256 over ids, questions, answers and, where there are some, entries, in order."""
+    """Return the SHA-256 over ids, questions, answers and entries (if any), in order."""
     total = hashlib.sha256()
     for sample in samples:
         entry = [] if sample.entry is None else [sample.entry]

@@ -1,4 +1,4 @@
-"""How long a phase's messages were on their way, apart from what the clients computed and the server itself did."""
+"""Measures the transit time of a phase's messages, without the computation of the clients and the server."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from lada.rounds.party import round_to_ms
 
 
 class Clock:
-    """Seconds that pass, but for those in which the server checks or writes what it heard."""
+    """A clock of seconds that stands still while the server checks or writes replies."""
 
     def __init__(self) -> None:
         self._lost = 0.0
         self._halted: float | None = None
 
     def now(self) -> float:
-        """Return the time; it means something only beside another of the same clock."""
+        """Return the time, which is meaningful only relative to another time of the same clock."""
         return (time.monotonic() if self._halted is None else self._halted) - self._lost
 
     @contextmanager
     def halted(self) -> Iterator[None]:
-        """Let the clock stand still."""
+        """Stop the clock while the block runs."""
         self._halted = time.monotonic()
         try:
             yield
@@ -33,7 +33,7 @@ class Clock:
 
 
 class Timing:
-    """When the messages of one phase were sent and their replies were there, and how long clients say they worked."""
+    """The send and arrival times of the messages of one phase, and how long clients say they worked."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -45,22 +45,23 @@ class Timing:
         self._computing: dict[str, float | None] = {}
 
     def send(self, name: str) -> None:
-        """A message is about to go to a client; of one that dies over it and gets it again, the last counts."""
+        """A message is about to be sent to a client. If it dies and gets the message again, the last time counts."""
         self._sent[name] = self.clock.now()
 
     def wait(self) -> None:
-        """The server has nothing left to do but to wait."""
+        """The server has nothing left to do except wait."""
         self._began = self.clock.now()
 
     def receive(self, name: str, computing: float | None) -> None:
-        """A reply is there, from a client that claims to have worked for so many seconds: no more than went by."""
+        """A reply has arrived from a client that claims to have worked for that many seconds; at most the elapsed time
+        counts."""
         sent, now = self._sent[name], self.clock.now()
         self._elapsed[name], self._waited[name], self._there[name] = now - sent, now - max(sent, self._began), now
         self._computing[name] = computing if computing is not None and computing <= now - sent else None
 
     @contextmanager
     def fetching(self, name: str) -> Iterator[None]:
-        """What is done within belongs to a reply that `receive` was told of and that comes in pieces."""
+        """The time within the block belongs to a reply that `receive` noted and that arrives in pieces."""
         before = self.clock.now()
         yield
         self._there[name] = self.clock.now()
@@ -68,9 +69,9 @@ class Timing:
         self._waited[name] += self._there[name] - before
 
     def told(self, round: int, phase: str, names: Collection[str]) -> ExchangeTime | None:
-        """Return the times of the clients in `names` whose replies came over the wire; None where none did.
+        """Return the times of the clients in `names` whose replies came over the wire; None if there are none.
 
-        What passed while the server was busy itself is not counted: it is not known when a reply came by then.
+        Time in which the server itself was busy is not counted, since the arrival of a reply is then unknown.
         """
         received = sorted(self._there.keys() & set(names))
         if not received:
@@ -98,7 +99,7 @@ class Timing:
 
 
 def _apart(elapsed: float, computing: float | None, waited: float) -> float | None:
-    """Return what of the waiting was no computing, seconds to the millisecond."""
+    """Return the part of the waiting that was not computation, seconds rounded to milliseconds."""
     return None if computing is None else round_to_ms(max(0.0, min(elapsed - computing, waited)))
 
 

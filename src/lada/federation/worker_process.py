@@ -1,4 +1,5 @@
-"""What runs inside one worker process: tasks in by stdin, events and replies out by stdout, as tagged byte frames."""
+"""The main loop of one worker process: tasks arrive on stdin, events and replies go to stdout, as tagged byte
+frames."""
 
 import json
 import os
@@ -28,7 +29,7 @@ def write_frame(stream: IO[bytes], tag: bytes, data: bytes) -> None:
 
 
 def read_frame(stream: IO[bytes]) -> tuple[bytes, bytes]:
-    """Return tag and data of the next frame. Raises EOFError when the other side is gone."""
+    """Return tag and data of the next frame. Raises EOFError if the other side is gone."""
     header = stream.read(HEADER.size)
     if len(header) < HEADER.size:
         raise EOFError
@@ -40,7 +41,7 @@ def read_frame(stream: IO[bytes]) -> tuple[bytes, bytes]:
 
 
 def load(path: str) -> Callable[..., Any]:
-    """Return the function at `package.module:function`. Raises InputError where there is none."""
+    """Return the function at `package.module:function`. Raises InputError if there is none."""
     module, _, name = path.partition(":")
     try:
         found = getattr(import_module(module), name)
@@ -50,13 +51,13 @@ def load(path: str) -> Callable[..., Any]:
 
 
 def main() -> None:
-    """Serve until stdin ends. Whatever the task prints goes to stderr, so that stdout carries frames alone."""
+    """Serve until stdin closes. The output of tasks goes to stderr, so that stdout carries only frames."""
     owner_only()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends this one
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)  # by line: a process that is ended flushes nothing
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)  # line by line: a process that is killed flushes nothing
     lock = threading.Lock()
 
     def send(tag: bytes, data: bytes) -> None:
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def _listen(inbox: IO[bytes], tasks: "queue.SimpleQueue[bytes]") -> None:
-    """Queue what comes in, and end the process at once, even amid a task, when the main process is gone."""
+    """Queue incoming tasks. If the main process is gone, end this process at once, even during a task."""
     try:
         while True:
             tasks.put(read_frame(inbox)[1])

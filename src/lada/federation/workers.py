@@ -1,6 +1,7 @@
-"""Who does the clients' work on this machine: a pool of worker processes, or the calling process itself.
+"""Runs the clients' work on this machine: in a pool of worker processes, or in the calling process.
 
-Both do the same work with one thread each, so that both give the same bits. Nothing here knows of Flower or models.
+Both use one thread per process, so the results are bit for bit the same. This module does not depend on Flower or
+models.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from lada.rounds.party import Emit
 
 Handle = Callable[[str, bytes], bytes]
-"""Does one task, given a client's name and a message, and returns the reply."""
+"""Executes one task, given a client's name and a message, and returns the reply."""
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 BOOT = (
@@ -42,19 +43,19 @@ BOOT = (
 )
 GRACE = 2.0
 """Seconds between asking a worker to end and killing it."""
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # of Windows there is one way to end a process
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only one way to end a process
 
 
 class DeadWorkerError(Exception):
-    """The worker ended amid the task, or before it."""
+    """The worker ended during or before the task."""
 
 
 class FailedTaskError(Exception):
-    """The task raised an exception that is in the worker's log."""
+    """The task raised an exception, which is in the worker's log."""
 
 
 class Workers(Protocol):
-    """Does tasks; used as a context manager."""
+    """Executes tasks; used as a context manager."""
 
     def submit(self, name: str, data: bytes) -> Future[bytes]:
         """Start one task. Its future may raise DeadWorkerError or FailedTaskError."""
@@ -66,14 +67,14 @@ class Workers(Protocol):
 
 
 class InProcess:
-    """Does each task at once in the calling process, with one thread."""
+    """Executes each task at once in the calling process, with one thread."""
 
     def __init__(self, factory: str, config: str, emit: Emit) -> None:
         """`factory` names a function `package.module:function` that turns (config, emit) into a Handle."""
         self._handle: Handle = load(factory)(config, emit)
 
     def submit(self, name: str, data: bytes) -> Future[bytes]:
-        """Do one task; the future is done when this returns. An exception of the task itself passes through."""
+        """Execute one task; the future is done when this returns. An exception of the task itself passes through."""
         future: Future[bytes] = Future()
         with one_thread():
             future.set_result(self._handle(name, data))
@@ -88,7 +89,7 @@ class InProcess:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch and the linear algebra below NumPy compute with one thread."""
+    """Limit torch and NumPy's linear algebra to one thread."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -112,16 +113,17 @@ class Task(NamedTuple):
 class WorkerPool:
     """Worker processes that share one queue, so any worker may get any client. A worker starts with its first task.
 
-    A process that dies fails the task it was at; the next task gets a fresh one. Workers end with the `with` block,
-    and by themselves when this process is killed. On Linux they are forks of one process that has imported the
-    factory's module and `preload`; elsewhere, and where that cannot be, each is started by command line. Neither is
-    done by `multiprocessing`: that would run the user's main script again in each of them.
+    If a process dies, its task fails; the next task gets a fresh process. Workers end with the `with` block, and by
+    themselves if this process is killed. On Linux they are forks of one process that has imported the factory's module
+    and `preload`; elsewhere, or if that is impossible, each is started by command line. We do not use
+    `multiprocessing`, since it would run the user's main script again in each worker.
     """
 
     def __init__(
         self, factory: str, config: str, emit: Emit, *, size: int, log: Path, preload: Sequence[str] = ()
     ) -> None:
-        """`factory` as for InProcess; `emit` is called by one thread at a time; `log` takes what workers print."""
+        """`factory` is as for InProcess; `emit` is called by one thread at a time; `log` receives the workers'
+        output."""
         modules = (factory.partition(":")[0], *preload)
         self._server = ForkServer(modules, _environment(), log) if sys.platform == "linux" else None
         self._first = json.dumps([factory, config]).encode()
@@ -144,7 +146,7 @@ class WorkerPool:
         return task.future
 
     def _serve(self) -> None:
-        """Take tasks until there are no more; each thread looks after one process."""
+        """Take tasks until there are no more; each thread controls one process."""
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
             try:
@@ -152,7 +154,7 @@ class WorkerPool:
                 task.future.set_result(worker.run(task, self._forward))
             except FailedTaskError as error:
                 task.future.set_exception(error)
-            except Exception as error:  # also when `emit` raised: the worker is then amid a task and of no use
+            except Exception as error:  # also if `emit` raised: the worker is then in the middle of a task and unusable
                 if worker is not None:
                     self._end(worker)
                     worker = None
@@ -181,11 +183,11 @@ class WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End all workers, also those amid a task, within a few seconds."""
+        """End all workers, even those that work on a task, within a few seconds."""
         self._closed = True
         if not self._starting.acquire(timeout=GRACE):
             if self._server:
-                self._server.close()  # it is amid its imports, for which nobody waits any more
+                self._server.close()  # it is importing modules that are no longer needed
             self._starting.acquire()
         live = list(self._live)
         self._starting.release()
@@ -196,7 +198,7 @@ class WorkerPool:
         for worker in live:
             worker.reap()
         if self._server:
-            self._server.close()  # behind them, since it is their parent
+            self._server.close()  # after them, since it is their parent
         for thread in self._threads:
             thread.join(GRACE)
 
@@ -214,7 +216,7 @@ class _Process(Protocol):
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Return whether it ends within so many seconds."""
+        """Return whether it ends within that many seconds."""
         ...
 
 
@@ -229,7 +231,7 @@ class _Started:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=_environment(),
-                start_new_session=True,  # a terminal's Ctrl-C reaches the main process alone
+                start_new_session=True,  # a terminal's Ctrl-C reaches only the main process
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -237,7 +239,7 @@ class _Started:
         self.outbox: IO[bytes] = self._process.stdin
 
     def signal(self, number: int) -> None:
-        """See _Process.signal; Windows knows no groups."""
+        """See _Process.signal; Windows has no process groups."""
         if self._process.returncode is not None:
             return
         if hasattr(os, "killpg"):
@@ -260,14 +262,14 @@ def _environment() -> dict[str, str]:
 
 
 class _Worker:
-    """What one process is asked and says."""
+    """The requests to one process, and its replies."""
 
     def __init__(self, process: _Process, first: bytes) -> None:
         self._process = process
         self._first: bytes | None = first
 
     def run(self, task: Task, emit: Emit) -> bytes:
-        """Do one task. Raises DeadWorkerError or FailedTaskError."""
+        """Execute one task. Raises DeadWorkerError or FailedTaskError."""
         inbox, outbox = self._process.inbox, self._process.outbox
         with _died():
             if self._first is not None:
@@ -290,11 +292,11 @@ class _Worker:
         self._process.signal(signal.SIGTERM)
 
     def reap(self) -> None:
-        """Wait until it has ended, and make it end where it does not."""
+        """Wait until the process has ended; kill it if it does not end."""
         while not self._process.wait(GRACE):
             self._process.signal(KILL)
         for pipe in (self._process.outbox, self._process.inbox):
-            with suppress(OSError):  # what could not be sent any more
+            with suppress(OSError):  # data that could no longer be sent
                 pipe.close()
 
 

@@ -1,1 +1,1 @@
-"""What a run will be and whether it fits, told before it starts; needs neither weights nor a network."""
+"""Plans: what a run will do and whether it fits, before it starts and without weights or a network."""

@@ -1,4 +1,4 @@
-"""From a configuration to its plan. No weights are read and no network is asked."""
+"""Makes the plan of a configuration, without reading weights or using a network."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -40,36 +40,36 @@ from lada.rounds.sizes import check_sizes
 from lada.rounds.steps import part_of
 
 LOOKS = {"score": Verb.LOG_PROBS, "read": Verb.READ}
-"""What an allocator may ask of a student about paths that it heard: the verb of each phase."""
+"""What an allocator may ask of a student about received paths: the verb of each phase."""
 ASSUMED = 160
-"""Tokens of the longest answer of a learner of another kind: our assumption."""
+"""The longest answer of a learner of another kind, tokens: our assumption."""
 Party = ServerConfig | ClientConfig
 """A party with a model: see `_Planner`."""
 
 
 def plan(config: Source, *, overrides: tuple[str, ...] = ()) -> Plan:
-    """Return what a run of this configuration would be on this machine; both arguments are as for `lada.run`.
+    """Return the plan of a run with this configuration on this machine; both arguments are as for `lada.run`.
 
-    Raises InputError for what is wrong with configuration, data or models, as far as that can be told offline. What
-    only this machine lacks, such as a package or an API's key, is among the plan's `faults`.
+    Raises InputError if configuration, data or models are wrong, as far as that can be detected offline. Things that
+    only this machine lacks, such as a package or an API's key, are among the plan's `faults`.
     """
     resolved, base = open_config(config, overrides)
     return _Planner(resolved, look(resolved, base)).plan()
 
 
 def plan_without_data(config: Mapping[str, Any]) -> Plan:
-    """Return the plan of a configuration whose data are not at hand: there are no samples, and lengths are assumed.
+    """Return the plan of a configuration whose data is not available: there are no samples, and lengths are assumed.
 
-    Raises InputError for what is wrong with configuration or models.
+    Raises InputError if configuration or models are wrong.
     """
     return _Planner(open_config(config)[0], Samples(0, 0, {}, "not at hand")).plan()
 
 
 class _Planner:
-    """Puts the plan of one configuration together."""
+    """Assembles the plan of one configuration."""
 
     def __init__(self, config: RunConfig, samples: Samples) -> None:
-        """Raises InputError where a client's model is known to that client alone."""
+        """Raises InputError if only a client itself knows its model."""
         if away := [client.name for client in config.clients if client.model is None]:
             raise InputError(
                 f"clients.{away[0]}.model: it is in that client's own file, so nothing can be said of it here; plan "
@@ -136,7 +136,7 @@ class _Planner:
         )
 
     def _on_trials(self) -> Iterator[str]:
-        """Yield what to know of trials, where there are some."""
+        """Yield notes on trials, if there are any."""
         if any(step.phase == "try" for steps in self._rounds for step in steps):
             name, tries = self._config.choice(ALLOCATORS).name, self._config.make(ALLOCATORS).needs.tries
             yield (
@@ -199,7 +199,7 @@ class _Planner:
         )
 
     def _place(self, party: Party, model: ModelOptions) -> str:
-        """Return the device of a model, and note what this machine lacks for it."""
+        """Return the device of a model, and record what this machine lacks for it."""
         self._try(party, lambda: check_placement(model))
         self._try(party, lambda: check_backend(model.generation))
         wish = device_type("auto") if model.device == "auto" else model.device
@@ -208,7 +208,7 @@ class _Planner:
     def _remote(self, party: Party, model: ApiModel) -> PartyPlan:
         api, encoder = located(model.api), None
         if api.tokenizer is not None and not is_folder(api.tokenizer):
-            api = api.model_copy(update={"tokenizer": None})  # on the hub, which is not asked here
+            api = api.model_copy(update={"tokenizer": None})  # on the hub, which is not queried here
         try:
             with of_party(self._key(party)):
                 encoder = check_api(api)
@@ -219,7 +219,7 @@ class _Planner:
         return self._sizeless(party, model.api.model, "remote", lengths, vocabulary, "behind an API")
 
     def _other(self, party: Party, model: OtherModel) -> PartyPlan:
-        """Return what can be said of a learner of another kind."""
+        """Return the plan of a learner of another kind, as far as possible."""
         self._try(party, opener(model).check)
         lengths = measure(self._samples.seen_by(party.name), None, ASSUMED)
         return self._sizeless(party, model.learner, "its own", lengths, 0, "a learner of another kind, of unknown size")
@@ -227,7 +227,7 @@ class _Planner:
     def _sizeless(
         self, party: Party, model: str, device: str, lengths: Lengths, vocabulary: int, note: str
     ) -> PartyPlan:
-        """Return the plan of a party whose learner takes memory that nobody knows, or none of this machine's."""
+        """Return the plan of a party whose learner needs unknown memory, or none on this machine."""
         self._senders[party.name] = Sender(party.name, lengths.mean, vocabulary, 0)
         studies = {} if device == "remote" else dict(self._studies(party))
         return PartyPlan(
@@ -247,7 +247,7 @@ class _Planner:
         )
 
     def _try(self, party: Party, check: Callable[[], object]) -> None:
-        """Keep what a check of a party finds missing on this machine."""
+        """Record what a check of a party finds missing on this machine."""
         try:
             with of_party(self._key(party)):
                 check()
@@ -272,7 +272,7 @@ class _Planner:
                 yield step.phase, (study, pairs)
 
     def _in_steps(self, study: Study, party: Party, *, private: bool) -> Study:
-        """Return a study of some epochs in steps: as many as they are at most, if an allocator chooses everything."""
+        """Return a study of some epochs in steps: the maximum, in case an allocator chooses everything."""
         private_samples = self._samples.private
         own = private_samples.get(party.name, 0) if self._is_client(party) else sum(private_samples.values())
         lessons = own if private else self._samples.public
@@ -298,7 +298,8 @@ def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> Stud
 
 
 def _together(times: Sequence[PartyTime], server: str, workers: int) -> float:
-    """Return the seconds of a run: the server's and, beside or after it, those of clients on so many processes."""
+    """Return the seconds of a run: the server's and, in parallel or afterwards, those of clients on `workers`
+    processes."""
     clients = [time.seconds for time in times if time.party != server]
     alone = sum(time.seconds for time in times if time.party == server)
     return alone + max(sum(clients) / max(workers, 1), max(clients, default=0.0))
@@ -323,7 +324,7 @@ def _with_vectors(rounds: Iterable[Iterable[Step]], *, own: bool) -> Iterator[tu
 
 
 def _with_looks(steps: Iterable[Step], phase: str, verb: Verb) -> Iterator[Step]:
-    """Yield steps, with a look at what was heard (Candidates.look, read) where a student has to choose."""
+    """Yield steps, with a look at received paths (Candidates.look, read) before each choice of a student."""
     looked = False
     for step in steps:
         if step.samples == "lessons" and not looked:
@@ -333,9 +334,9 @@ def _with_looks(steps: Iterable[Step], phase: str, verb: Verb) -> Iterator[Step]
 
 
 def _with_trials(steps: Iterable[Step], asks: Needs) -> Iterator[Step]:
-    """Yield steps, with trials (Candidates.trials) where a student has to choose, that take a share of its study.
+    """Yield steps, with trials (Candidates.trials) before each choice of a student; they use a share of its study.
 
-    What it studies on trial is one step here, and likewise what copies of it then judge and answer.
+    All trial studies are one step here, and so are all judgements and answers of the copies.
     """
     tried = False
     for step in steps:
@@ -347,7 +348,7 @@ def _with_trials(steps: Iterable[Step], asks: Needs) -> Iterator[Step]:
 
 
 def _schedule(rounds: Sequence[tuple[Step, ...]]) -> Iterator[RoundPlan]:
-    """Yield the rounds with their steps, rounds in a row that are alike as one."""
+    """Yield the rounds with their steps; consecutive equal rounds are combined."""
     for steps, alike in groupby(range(len(rounds)), key=lambda round: rounds[round]):
         numbers = list(alike)
         yield RoundPlan(

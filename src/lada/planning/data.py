@@ -1,4 +1,4 @@
-"""Which samples a run will have, as far as that can be told without a network."""
+"""The samples that a run will have, as far as is known without a network."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from lada.tasks.options import HubTask
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Counts of samples, `source` saying where they are from, and the samples themselves if they are at hand."""
+    """Counts of samples, their `source`, and the samples themselves if available."""
 
     public: int
     test: int
@@ -25,21 +25,22 @@ class Samples:
     source: str
     task: TaskData | None = None
     fault: str | None = None
-    """What this machine lacks to load them."""
+    """Whatever this machine lacks to load them."""
 
     def seen_by(self, party: str) -> tuple[Sample, ...] | None:
-        """Return what a party reads in a run; None where that is not at hand."""
+        """Return the samples that a party reads in a run; None if not available."""
         task = self.task
         return None if task is None else (*task.private.get(party, ()), *task.public, *task.test)
 
     def pooled(self, party: str) -> tuple[Sample, ...]:
-        """Return the private samples of a client, or of all for the server; none where they are not at hand."""
+        """Return the private samples of a client, or of all clients for the server; empty if not available."""
         private = self.task.private if self.task else {}
         return private[party] if party in private else tuple(sample for each in private.values() for sample in each)
 
 
 def look(config: RunConfig, base: Path) -> Samples:
-    """Return the samples of a run: from local data, else what the configuration asks a corpus on the hub for.
+    """Return the samples of a run: from local data, else the counts that the configuration requests from a corpus on
+    the hub.
 
     Raises InputError for data that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""What a plan asks of a party's model: checked, measured and traced, or known from the last time."""
+"""Facts about a party's model for a plan: checked, measured and traced, or known from an earlier plan."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from lada.models.shapes import Shape
 
 WHOLE = 2**26
-"""Bytes up to which a file of a model's folder is known by its content, and a larger one by its size and time."""
+"""Files of a model's folder up to this many bytes are identified by content, larger ones by size and time."""
 IDLE = {"batch_size", "device"}
-"""Options on which no fact depends."""
+"""Options that no fact depends on."""
 HEADER = 8
-"""Bytes in front of a header of safetensors: its length, little-endian."""
+"""Bytes before a safetensors header: its length, little-endian."""
 
 
 class Facts(Record):
-    """A model that is sound as far as it can be told: where its shape is from, its embeddings, the lengths of texts."""
+    """A model without detectable faults: the origin of its shape, its embeddings, the lengths of texts."""
 
     shape: str
     embeddings: int
@@ -41,16 +41,16 @@ class Facts(Record):
 
 @dataclass(frozen=True)
 class Model:
-    """A model of somebody's options that is on this machine, or whose shape is shipped."""
+    """The model of some options, if it is on this machine or its shape is shipped."""
 
     options: ModelOptions
     digest: str
-    """Of all that is read of it."""
+    """A digest of everything that is read of it."""
 
     def facts(self, samples: Sequence[Sample] | None) -> Facts:
-        """Return what there is to say of it, and of the texts that it sees (None: not at hand).
+        """Return the facts about it, and about the texts that it sees (None: not available).
 
-        Raises InputError for what a run would refuse, as far as that can be told offline.
+        Raises InputError if a run would refuse it, as far as that can be detected offline.
         """
         asked = self.options.model_dump(mode="json", exclude=IDLE)
         return keep(
@@ -58,9 +58,9 @@ class Model:
         )
 
     def trace(self, options: ModelOptions, dtype: str, lengths: Lengths) -> Trace:
-        """Return what its shape tells of its memory under options that may differ from its own in their values.
+        """Return the trace of its shape under options whose values may differ from its own.
 
-        Raises InputError where it does not tell.
+        Raises InputError if that is impossible.
         """
         asked = options.model_dump(mode="json", include=set(SHAPING))
         depends = {
@@ -108,9 +108,9 @@ class Model:
 
 
 def find_model(options: ModelOptions) -> Model | None:
-    """Return the model that options name; None for an id of which nothing is known on this machine.
+    """Return the model that options name; None for an id that is unknown on this machine.
 
-    Raises InputError for what is no model, and for a folder whose files are not whole.
+    Raises InputError if it is not a model, or if files of its folder are incomplete.
     """
     source = locate(options.model)
     check_files(source)
@@ -122,7 +122,7 @@ def find_model(options: ModelOptions) -> Model | None:
 
 
 def _digest(folder: Path) -> str:
-    """Return a digest of what may be read of a model's folder: of its weights the headers, of all else the content."""
+    """Return a digest of the readable parts of a model's folder: the headers of weights, the content of other files."""
     digest = hashlib.sha256()
     more = folder / "additional_chat_templates"
     for file in sorted([*folder.iterdir(), *(more.iterdir() if more.is_dir() else ())]):
@@ -134,7 +134,7 @@ def _digest(folder: Path) -> str:
 
 
 def _told(file: Path) -> bytes:
-    """Return what stands for a file: its content, or of weights and of what is large, less."""
+    """Return the identity of a file: its content, or less for weights and large files."""
     known = file.stat()
     if file.suffix == SUFFIX:
         with file.open("rb") as stream:
@@ -146,7 +146,7 @@ def _told(file: Path) -> bytes:
 def _encoder(model: ModelOptions, shape: "Shape") -> "Encoder | None":
     """Return the model's encoder if its tokenizer is on this machine.
 
-    Raises InputError for a folder of the user's own without one; of the hub, the rest may still be loaded.
+    Raises InputError for a user's own folder without one; for a hub model, it may still be downloaded.
     """
     from lada.models.encoding import context_of, encoder_of
     from lada.models.load import load_tokenizer
@@ -168,7 +168,7 @@ def _encoder(model: ModelOptions, shape: "Shape") -> "Encoder | None":
 
 
 def _texts(samples: Sequence[Sample] | None) -> str | None:
-    """Return a digest of what lengths are measured of."""
+    """Return a digest of the texts whose lengths are measured."""
     if samples is None:
         return None
     digest = hashlib.sha256()

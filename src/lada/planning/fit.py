@@ -1,4 +1,4 @@
-"""Whether the parties of a run fit into this machine's memory, and what would make them fit."""
+"""Checks whether the parties of a run fit into this machine's memory, and finds changes that make them fit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ from lada.planning.machine import Device
 from lada.planning.plan import DevicePlan
 
 RESIDENT = 700 * 2**20
-"""Bytes of a process beside its model, for Python and its libraries: our assumption."""
+"""Bytes of a process besides its model, for Python and its libraries: our assumption."""
 CONTEXT = 512 * 2**20
 """Bytes that a process takes of a GPU for its context: our assumption."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A party with a model on this machine. A study has pairs where its micro-batch may hold two paths per lesson.
+    """A party with a model on this machine. A study has pairs if its micro-batch may hold two paths per lesson.
 
-    `trace` is asked with options, dtype and lengths. With a device map, `device` is the first of all CUDA devices that
-    share the model; with `parallel` it is the first of those that have a copy each.
+    `trace` is called with options, dtype and lengths. With a device map, `device` is the first of all CUDA devices that
+    share the model; with `parallel`, it is the first of those with a copy each.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Demand:
     lengths: Lengths
 
     def memory(self) -> MemoryEstimate:
-        """Return what it takes. Raises InputError where that cannot be told."""
+        """Return its memory. Raises InputError if it cannot be estimated."""
         ranks = self.options.parallel.processes if self.options.parallel else 1
         shares = [(-(-study.batch_size // ranks), study.micro_batch_size, pairs) for study, pairs in self.studies]
         rows = [min(share, most or share) * (2 if pairs else 1) for share, most, pairs in shares]
@@ -69,17 +69,17 @@ REMEDIES: dict[str, Change] = {
     LORA: _model(tune="lora"),
     QUANTISE: _model(quantise="4bit"),
 }
-"""What may be changed for all parties of a device, what costs least first."""
+"""The changes that may be made for all parties of a device, the cheapest first."""
 
 
 def device_plans(
     demands: Sequence[Demand], unknown: Sequence[tuple[str, str]], workers: int, devices: Sequence[Device]
 ) -> tuple[DevicePlan, ...]:
-    """Return for each device that has parties what it must hold at once; `unknown` are those nobody can size.
+    """Return for each device with parties how much it must hold at once; `unknown` are parties of unknown size.
 
-    The server works while `workers` clients do, the largest at the worst; with 0 workers clients take turns in the
-    server's process. A model with a device map is taken to be spread evenly. Raises InputError where a demand's memory
-    cannot be told.
+    The server works at the same time as `workers` clients, in the worst case the largest. With 0 workers, clients take
+    turns in the server's process. A model with a device map is assumed to be spread evenly. Raises InputError if a
+    demand's memory cannot be estimated.
     """
     plans = []
     for device in devices:
@@ -136,12 +136,12 @@ class _Crowd:
 
     def _peak(self, demand: Demand) -> int:
         peak = demand.memory().peak // (self.spread if demand.options.device_map and self.spread else 1)
-        if demand.options.parallel is not None and self.device.name == "cpu":  # of CUDA devices each has one copy
+        if demand.options.parallel is not None and self.device.name == "cpu":  # each CUDA device has one copy
             return peak + (demand.options.parallel.processes - 1) * (peak + RESIDENT)
         return peak
 
     def after(self, names: Sequence[str]) -> "_Crowd":
-        """Return the crowd with some of REMEDIES taken."""
+        """Return the crowd with some of REMEDIES applied."""
         demands = self.demands
         for name in names:
             demands = tuple(REMEDIES[name](demand) for demand in demands)
@@ -149,12 +149,12 @@ class _Crowd:
 
 
 def _remedies(crowd: _Crowd) -> tuple[str, ...]:
-    """Return few of REMEDIES that make it fit: the first ones that do, without those that are then not needed."""
+    """Return a few of REMEDIES that make it fit: the first ones that do, without those that are then unnecessary."""
 
     def fits(names: Sequence[str]) -> bool:
         try:
             return crowd.after(names).needed() <= crowd.device.total
-        except InputError:  # such as LoRA on an architecture that it does not know
+        except InputError:  # such as LoRA on an unknown architecture
             return False
 
     possible = [name for name in REMEDIES if crowd.device.name.startswith("cuda") or name != QUANTISE]

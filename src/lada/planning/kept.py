@@ -1,6 +1,6 @@
-"""What models are like, found out once: kept on this machine, and shipped for the examples.
+"""Caches the facts about models: stored on this machine, and shipped for the examples.
 
-To find it out takes PyTorch, transformers and a model's code, whose imports take longer than all else in a plan.
+Finding them needs PyTorch, transformers and a model's code, whose imports take longer than everything else in a plan.
 """
 
 import hashlib
@@ -20,21 +20,21 @@ from lada.core.results import Record
 
 T = TypeVar("T", bound=Record)
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "jinja2")
-"""What is found may depend on the versions of these."""
+"""The facts may depend on the versions of these packages."""
 READERS = ("sentencepiece", "tiktoken", "protobuf")
-"""Packages that some tokenizers need besides; no shipped model does."""
+"""Additional packages that some tokenizers need; no shipped model does."""
 SHIPPED = files("lada.planning") / "shipped.json"
-"""What is known of the examples' models, by the digests of what it depends on; `make shapes` writes it."""
+"""The facts about the examples' models, by digests of their dependencies; `make shapes` writes this file."""
 LARGEST = 2**16
-"""Bytes of a file beyond which it is none of these."""
+"""The largest size of such a file, bytes."""
 
 
 def keep(kind: type[T], depends: Mapping[str, Any], find: Callable[[], T]) -> T:
-    """Return `find()`, or what it was when it was last asked for the same `depends`, plain data with all that it
-    depends on beside the versions of packages.
+    """Return `find()`, or its cached result for the same `depends`: plain data with everything that it depends on,
+    besides the versions of packages.
 
-    A file that is not whole, or is of something else, is as none: it is found out anew, and replaced. A folder that
-    cannot be written to means that nothing is kept. What `find` raises is not kept.
+    An incomplete or foreign file counts as missing: the result is computed again, and the file replaced. If the folder
+    cannot be written to, nothing is cached. Errors of `find` are not cached.
     """
     digest = digest_of(kind, depends)
     if digest in (known := _shipped()):
@@ -51,14 +51,14 @@ def keep(kind: type[T], depends: Mapping[str, Any], find: Callable[[], T]) -> T:
 
 
 def digest_of(kind: type[Record], depends: Mapping[str, Any]) -> str:
-    """Return a name for what is asked: of which kind, what it depends on, and the versions of packages."""
+    """Return a digest of a request: its kind, its dependencies, and the versions of packages."""
     told = json.dumps([kind.__name__, versions(PACKAGES), depends], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
 
 
 @cache
 def versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions that are installed, without what tells one build from another."""
+    """Return the installed versions, without the parts that distinguish builds."""
     return {name: _version(name) for name in names}
 
 
@@ -76,7 +76,7 @@ def _shipped() -> dict[str, Any]:
 
 @cache
 def _sources() -> str:
-    """Return a digest of the code that finds things out, which changes between versions too where it is worked on."""
+    """Return a digest of the code that finds the facts, since it also changes between versions during development."""
     digest = hashlib.sha256()
     for package in ("lada.models", "lada.planning"):
         for file in sorted(files(package).iterdir(), key=lambda file: file.name):
@@ -86,19 +86,20 @@ def _sources() -> str:
 
 
 def _own(digest: str) -> str:
-    """Return the name of a file of this machine's; what is shipped was found out by the code that it came with."""
+    """Return the name of a file on this machine; shipped facts were found by the code that they came with."""
     return hashlib.sha256(f"{digest} {_sources()} {versions(READERS)}".encode()).hexdigest()
 
 
 def _sealed(file: Path, text: str) -> str:
-    """Return what a file holds: its own name, so that none stands for another, a digest of both, and the text."""
+    """Return the content of a file: its own name (so that it cannot replace another file), a digest of both, and the
+    text."""
     return f"{file.stem}\n{hashlib.sha256(f'{file.stem}{text}'.encode()).hexdigest()}\n{text}"
 
 
 def _read(file: Path, kind: type[T]) -> T | None:
-    """Return what is in a file if `keep` wrote it there, whole."""
+    """Return the text of a file if `keep` wrote it there completely."""
     try:
-        if not file.is_file():  # a pipe would never end
+        if not file.is_file():  # reading a pipe would never end
             return None
         with file.open("rb") as stream:
             content = stream.read(LARGEST).decode()

@@ -1,4 +1,4 @@
-"""How long prompts and paths of a party are, in its own tokens."""
+"""Measures the lengths of a party's prompts and paths, in its own tokens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from lada.models.encoding import Encoder
 
 BYTES_PER_TOKEN = 4
-"""Of English text, about, where no tokenizer is at hand: our assumption."""
+"""Approximate bytes per token of English text, if no tokenizer is available: our assumption."""
 UNKNOWN_PROMPT = 256
-"""Tokens of the longest question of data that are not at hand: our assumption."""
+"""The longest question of unavailable data, tokens: our assumption."""
 LONGEST, TYPICAL = 20, 200
-"""Samples that are encoded for the longest and for the mean."""
+"""How many samples are encoded for the maximum and for the mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Tokens: the longest prompt, the longest path, a path on average; and where they are from."""
+    """The longest prompt, the longest path and the average path, tokens; and their source."""
 
     prompt: int
     completion: int
@@ -29,9 +29,9 @@ class Lengths:
 
 
 def measure(samples: Sequence[Sample] | None, encoder: "Encoder | None", most: int) -> Lengths:
-    """Return the lengths of a party that writes at most `most` tokens and sees `samples` (None: not at hand).
+    """Return the lengths of a party that writes at most `most` tokens and sees `samples` (None: not available).
 
-    Paths are taken to be like the gold ones, where there are some. Without an encoder, bytes stand for tokens.
+    Paths are assumed to be like the gold ones, if there are any. Without an encoder, tokens are estimated from bytes.
     """
     if samples is None:
         return Lengths(

@@ -1,4 +1,4 @@
-"""What this machine has: packages, devices, disk."""
+"""The equipment of this machine: packages, devices, disk space."""
 
 import platform
 import shutil
@@ -20,7 +20,7 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device as PyTorch calls it, such as `cpu` or `cuda:0`, with its memory, bytes."""
+    """A device by PyTorch's name, such as `cpu` or `cuda:0`, with its memory, bytes."""
 
     name: str
     what: str
@@ -30,7 +30,8 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package that LaDa can use; `have` is its version or None, `install` the line that brings it, if it is missing.
+    """A package that LaDa can use; `have` is its version or None, `install` the command that installs it if it is
+    missing.
 
     `extra` is the part of LaDa that needs it, empty for LaDa itself.
     """
@@ -41,13 +42,13 @@ class Package:
 
     @property
     def install(self) -> str:
-        """Return the command that brings it."""
+        """Return the command that installs it."""
         return install_command(self.extra)
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A folder that LaDa writes to and the bytes that are free there."""
+    """A folder that LaDa writes to, and the free bytes there."""
 
     what: str
     folder: Path
@@ -60,7 +61,7 @@ def python() -> str:
 
 
 def packages() -> tuple[Package, ...]:
-    """Return the packages that LaDa's own metadata name, those for working on LaDa itself left out."""
+    """Return the packages that LaDa's metadata names, without those for developing LaDa itself."""
     found: dict[str, Package] = {}
     for text in requires(DISTRIBUTION) or ():
         requirement = Requirement(text)
@@ -79,7 +80,7 @@ def _version(name: str) -> str | None:
 
 
 def devices() -> tuple[Device, ...]:
-    """Return the CPU and whatever accelerators there are."""
+    """Return the CPU and all accelerators."""
     memory = psutil.virtual_memory()
     total = _limited(memory.total)
     found = [Device("cpu", platform.processor() or platform.machine(), min(memory.available, total), total)]
@@ -111,6 +112,6 @@ def disks(runs: Path = Path("runs")) -> tuple[Disk, ...]:
 
 
 def _free(folder: Path) -> int:
-    """Return what is free where a folder is or would be made."""
+    """Return the free bytes where a folder is or would be created."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return shutil.disk_usage(there).free

@@ -7,9 +7,9 @@ from lada.models.memory import MemoryEstimate
 
 
 class StudyPlan(Record):
-    """One study of a party in a round. `tokens` are those of the paths it learns from, as far as they can be told.
+    """One study of a party in a round. `tokens` counts the paths that it learns from, as far as known.
 
-    Of a study with a budget of tokens, `steps` are what is expected.
+    For a study with a budget of tokens, `steps` is the expected number.
     """
 
     phase: str
@@ -20,7 +20,7 @@ class StudyPlan(Record):
 
 
 class PartyPlan(Record):
-    """One party. A `note` says why something is not known, such as of a model behind an API."""
+    """One party. A `note` explains why something is unknown, for example for a model behind an API."""
 
     name: str
     role: str
@@ -34,9 +34,9 @@ class PartyPlan(Record):
     completion: int
     """Longest path, tokens."""
     mean: float
-    """Tokens of a path, on average."""
+    """The average length of a path, tokens."""
     lengths: str
-    """Where the three are from."""
+    """The source of these three numbers."""
     shape: str
     memory: MemoryEstimate | None
     note: str
@@ -53,7 +53,7 @@ class PlannedStep(Record):
 
 
 class RoundPlan(Record):
-    """What happens in the rounds `first` to `last`, which are alike."""
+    """The steps of the rounds `first` to `last`, which are equal."""
 
     first: int
     last: int
@@ -61,7 +61,8 @@ class RoundPlan(Record):
 
 
 class DevicePlan(Record):
-    """What one device must hold at once, bytes. `missing` are parties of unknown size, which `needed` leaves out."""
+    """The memory that one device must hold at once, bytes. `missing` are parties of unknown size, which `needed` does
+    not include."""
 
     device: str
     parties: tuple[str, ...]
@@ -72,16 +73,17 @@ class DevicePlan(Record):
     at_once: int
     """Clients that work at the same time as the server."""
     remedies: tuple[str, ...] | None
-    """Keys that would make it fit; None where nothing is amiss, empty where no key is enough."""
+    """Keys that would make it fit; None if it fits, empty if no key is enough."""
 
     @property
     def fits(self) -> bool:
-        """Whether what is known fits into the whole of the device."""
+        """Whether the known part fits into the device's total memory."""
         return self.needed <= self.total
 
 
 class PartyTime(Record):
-    """About how long one party works in all rounds, seconds. It reads when it judges or scores others' paths."""
+    """The approximate time that one party works in all rounds, seconds. It reads when it judges or scores others'
+    paths."""
 
     party: str
     studying: float
@@ -120,7 +122,7 @@ class Plan(Record):
     public: int
     test: int
     data: str
-    """Where the counts of samples are from."""
+    """The source of the counts of samples."""
     parties: tuple[PartyPlan, ...]
     schedule: tuple[RoundPlan, ...]
     traffic: tuple[Traffic, ...]
@@ -129,9 +131,9 @@ class Plan(Record):
     """Calls of the LLM that an augmenter makes; omitted from JSON without one."""
     devices: tuple[DevicePlan, ...]
     times: tuple[PartyTime, ...]
-    """Of the parties whose model and device are on this machine, as far as the model's memory is known."""
+    """The devices of parties whose model and device are on this machine, as far as the model's memory is known."""
     seconds: float
-    """About how long these parties take, where the clients take turns on as many processes as there are workers."""
+    """The approximate time of these parties, if the clients take turns on as many processes as there are workers."""
     notices: tuple[str, ...]
     faults: tuple[str, ...]
-    """What a run would be refused for on this machine."""
+    """The reasons why a run would be refused on this machine."""

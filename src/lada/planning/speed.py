@@ -1,4 +1,4 @@
-"""How fast a device computes: one matrix product, measured in a few hundredths of a second."""
+"""Measures a device's speed with one matrix product, in a few hundredths of a second."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 SIZES = {"cpu": 512}
 LARGE = 4096
-"""Rows of the matrices: on a CPU so few that a product ends within a slice of the processor's time, else LARGE."""
+"""Rows of the matrices: few on a CPU, so that a product ends within one time slice; otherwise LARGE."""
 TRIES = 12
 
 

@@ -1,4 +1,4 @@
-"""How long a run takes: the floating-point operations of its phases, by the speed of a matrix product.
+"""Estimates a run's time: the floating-point operations of its phases, divided by the speed of a matrix product.
 
 A forward pass takes two operations per parameter and token, and so does each half of the backward pass. One half is for
 the activations, the other for the parameters that are trained.
@@ -14,9 +14,10 @@ from lada.planning.speed import flops
 
 SHARES = {Verb.STUDY: 0.5, Verb.ANSWER: 0.2}
 READING = 0.5
-"""Which share of the speed of a matrix product is reached, by verb; READING by all others. Measured on the demo."""
+"""The share of a matrix product's speed that each verb reaches; READING for all others. Source: measurements of the
+demo."""
 LAUNCH = 0.7e-3
-"""Seconds that a layer takes on an accelerator at least, to launch its kernels: our assumption."""
+"""The minimum time of a layer on an accelerator, to launch its kernels, seconds: our assumption."""
 NAMES = {Verb.STUDY: "studying", Verb.ANSWER: "answering"}
 """The fields of PartyTime, by verb; `reading` for all others."""
 
@@ -48,7 +49,7 @@ def _time(
                 verb = Verb(step.verb)
                 passes, operations = _work(party, step, counts, demand.options.batch_size)
                 once = max(operations / (SHARES.get(verb, READING) * speed), passes * layers * LAUNCH)
-                # What the server reads are the paths of each client; a client reads the server's alone.
+                # The server reads the paths of each client; a client reads only the server's.
                 times = clients if party.role == "server" and verb not in NAMES else 1
                 seconds[NAMES.get(verb, "reading")] += (rounds.last - rounds.first + 1) * times * once
     return PartyTime(party=party.name, **{name: round(value, 1) for name, value in seconds.items()})
@@ -60,7 +61,7 @@ def _work(party: PartyPlan, step: PlannedStep, counts: Mapping[str, int], batch_
     forward = 2.0 * party.memory.parameters
     if step.verb == Verb.STUDY:
         study = next(study for study in party.studies if study.phase == step.phase)
-        tokens = study.tokens * (1 + party.prompt / party.mean)  # a study counts those of the paths alone
+        tokens = study.tokens * (1 + party.prompt / party.mean)  # a study counts only those of the paths
         passes = 3 * study.steps * -(-study.batch_size // study.micro_batch_size)
         return passes, tokens * (2 * forward + 2.0 * party.memory.trainable)
     samples = party.private if step.samples == "private" else counts.get(step.samples, counts["public"])

@@ -1,6 +1,6 @@
-"""How many bytes of knowledge a run will send: kinds and counts from the host, sizes from the codecs.
+"""Estimates the bytes of knowledge that a run will send: kinds and counts from the host, sizes from the codecs.
 
-Messages of numbers (`metrics`, `times`) and of keys, a few kilobytes each, are left out.
+Messages of numbers (`metrics`, `times`) and of keys, a few kilobytes each, are not included.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,10 @@ from lada.rounds.base import Step
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What a party's messages depend on: `mean` tokens of a path, trainable numbers of its `adapter`; 0: unknown.
+    """The quantities that a party's messages depend on: `mean` tokens of a path, trainable numbers of its `adapter`; 0:
+    unknown.
 
-    `private` are the samples that it tells of those that are private, where the host has it tell them.
+    `private` are the private samples that it sends, if the host requires that.
     """
 
     name: str
@@ -27,10 +28,10 @@ class Sender:
 
 
 class Forecast:
-    """The bytes of each part that a party sends, each asked of its codec once."""
+    """The bytes of each part that a party sends; each codec is asked once."""
 
     def __init__(self, codecs: Codecs, texts: int, k: int) -> None:
-        """`texts` is the number of public samples; objectives ask for `k` tokens a position."""
+        """`texts` is the number of public samples; objectives ask for `k` tokens per position."""
         self._codecs, self._texts, self._k = codecs, texts, k
         self._known: dict[tuple[str, str, int], int] = {}
 
@@ -57,7 +58,7 @@ class Forecast:
     def expect(
         self, round: int, steps: Sequence[Step], server: Sender, clients: Sequence[Sender]
     ) -> tuple[Traffic, ...]:
-        """Return the expected traffic of one round, sorted as the ledger's is."""
+        """Return the expected traffic of one round, sorted like the ledger."""
         rows = []
         for client in clients:
             for step in steps:

@@ -1,4 +1,4 @@
-"""What the parties of a finished run took, beside what the plan of its configuration expects."""
+"""Compares the memory that the parties of a finished run used with the plan of its configuration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from lada.planning.fit import RESIDENT
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """One party's memory, bytes: `expected` of model and process, None where unknown; `used` 0 where not measured.
+    """One party's memory, bytes: `expected` for model and process, None if unknown; `used`, 0 if not measured.
 
     `phase` is the one with the peak.
     """
@@ -26,8 +26,7 @@ class Used:
 def compare(folder: Path) -> tuple[Used, ...]:
     """Return the memory of each party of the run in a folder. Raises InputError for a folder without readable results.
 
-    What is expected is for this machine, and with assumed lengths where the data cannot be found from the working
-    directory.
+    The expectation is for this machine, with assumed lengths if the data cannot be found from the working directory.
     """
     try:
         results = Results.model_validate_json((folder / "results.json").read_text(encoding="utf-8"))
@@ -37,7 +36,7 @@ def compare(folder: Path) -> tuple[Used, ...]:
         ) from None
     try:
         planned = plan(results.config)
-    except InputError:  # paths of data may start at a folder that nobody recorded
+    except InputError:  # paths of data may start at an unknown folder
         planned = plan_without_data(results.config)
     rows = []
     for party in planned.parties:

@@ -90,7 +90,7 @@ def replayed(
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
-    """Return a party's own right paths, without those `taught`; if verdicts are unknown, the surer half."""
+    """Return a party's own right paths, without those `taught`; if verdicts are unknown, the more confident half."""
     samples = {sample.id: sample for sample in party.task.public}
     middle = float(np.median([path.likelihood.mean for path in own.paths])) if own.paths else 0.0
     return [

@@ -37,10 +37,7 @@ class Rounds(ABC):
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """Run the server half of a round."""
-        from lada.rounds.reports import (
-            METRICS,
-            collect,
-        )  # here, since it computes
+        from lada.rounds.reports import METRICS, collect  # here, since it computes
 
         turn, pending = Turn(party, round, exchange=exchange), None
         for each in self.round(round, party.asking):

@@ -183,6 +183,6 @@ def _started(folder: Path) -> float:
         return float(json.loads((folder / PLACE).read_bytes())["started"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
-            f"{str(folder)!r} is not the folder of a run: it lacks a sound {PLACE}; expected a folder such as "
+            f"{str(folder)!r} is not the folder of a run: it lacks a valid {PLACE}; expected a folder such as "
             "runs/demo, which `lada run` makes when it begins"
         ) from error

@@ -1,4 +1,4 @@
-"""Train the shipped models: `lada zoo build [NAME …] [--world N]`. Resumable; the same bits from the same recipe."""
+"""Trains the shipped models: `lada zoo build [NAME …] [--world N]`. Resumable, and reproducible bit for bit."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from lada.zoo.tokenizers import make_tokenizer
 
 CHECKPOINT_EVERY = 500
 TESTED = 200
-"""Test questions per domain behind the accuracies on a model card."""
+"""The number of test questions per domain for the accuracies on a model card."""
 OPTIMISATION = Optimisation()
 
 Report = Callable[[str, int, int, float], None]
@@ -39,8 +39,8 @@ Report = Callable[[str, int, int, float], None]
 def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str, Any]:
     """Train one model into `target/<name>` (fp16 safetensors, tokenizer, card); return its card.
 
-    `work` holds checkpoints of unfinished models; an interrupted build goes on from there to the same bits. A model
-    that is already in `target` with the same recipe is left alone.
+    `work` holds checkpoints of unfinished models; an interrupted build resumes from there, bit for bit. A model that is
+    already in `target` with the same recipe is not built again.
     """
     folder = target / recipe.name
     card_file = folder / "card.json"
@@ -48,9 +48,9 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
         card = json.loads(card_file.read_text())
         if Recipe(**card["recipe"]) == recipe:
             return card
-    for place in (target, work):  # first, since nobody wants to hear after the training that nothing can be written
+    for place in (target, work):  # first: report that nothing can be written before the training, not after it
         place.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
+    torch.set_num_threads(1)  # the exact value of a sum depends on the number of threads
     course = course_of(recipe)
     tokenizer = make_tokenizer(recipe.tokenizer, course.texts(), recipe.vocabulary, course.pattern)
     torch.manual_seed(seed_of("zoo", recipe.name, "weights"))
@@ -61,7 +61,7 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
     staging = work / f"{recipe.name}.staging"
     shipped.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
-    model.float()  # what users load: the fp16 weights in fp32
+    model.float()  # as users load it: the fp16 weights in fp32
     card = {
         "name": recipe.name,
         "recipe": asdict(recipe),
@@ -82,7 +82,7 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
 
 
 def _train(recipe: Recipe, samples: list[Sample], model: Any, tokenizer: Any, work: Path, report: Report) -> float:
-    """Train `model` in place, from the last checkpoint where there is one; return the seconds it took in all."""
+    """Train `model` in place, from the last checkpoint if there is one; return the total seconds."""
     encoder = Encoder(tokenizer, prompt="{question}\n", context=256)
     rows = [encoder.pair(sample.question, sample.rationale or "") for sample in samples]
     optimizer = make_optimizer(model, OPTIMISATION)
@@ -131,7 +131,7 @@ def _checkpoint(work: Path, model: Any, optimizer: torch.optim.Optimizer, step: 
 
 
 def _resume(work: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Load the last checkpoint, if any; return the step to go on with and the seconds spent before."""
+    """Load the last checkpoint, if any; return the next step and the seconds spent before."""
     file = work / "checkpoint.safetensors"
     if not file.exists():
         return 0, 0.0

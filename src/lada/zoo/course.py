@@ -16,23 +16,23 @@ from lada.zoo.tokenizers import PROSE, WORDS
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What a model learns from. `texts` are what its tokenizer is learnt from, whose words `pattern` splits."""
+    """The training data of a model. Its tokenizer is trained on `texts`, whose words `pattern` splits."""
 
     title: str
     taught: str
-    """What the model knows, in a sentence for its card."""
+    """A sentence on the model's knowledge, for its card."""
     questions: str
-    """How many questions of what it learns from beside general ones, in words."""
+    """The amount and kind of its training questions besides general ones, in words."""
     answers: AnswerKind
     pattern: str
     texts: Callable[[], Iterable[str]]
     samples: Callable[[], list[Sample]]
     tests: Callable[[int], dict[str, list[Sample]]]
-    """`tests(count)`: at most so many questions by what they test, none of which the model was taught."""
+    """`tests(count)` returns at most `count` questions for each skill that they test; none was in the training data."""
 
 
 def course_of(recipe: Recipe) -> Course:
-    """Return the course of a recipe. Raises InputError for one whose questions need a package that is missing."""
+    """Return the course of a recipe. Raises InputError if its questions need a missing package."""
     if recipe.corpus == FAMILIES_CORPUS:
         return _families(recipe)
     corpus = CORPORA[recipe.corpus]
@@ -50,7 +50,7 @@ def course_of(recipe: Recipe) -> Course:
 
 
 def _builtin_words(recipe: Recipe) -> tuple[str, str]:
-    """Return what a model of a built-in corpus knows, and what it learns from."""
+    """Return descriptions of the knowledge and the training data of a model of a built-in corpus."""
     questions = f"{recipe.per_domain} of each domain"
     if recipe.world is None:
         knows = "Client SLM: it knows the skills (primitive steps, verbs that say what they do) but no domain's verbs."

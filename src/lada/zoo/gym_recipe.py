@@ -1,4 +1,4 @@
-"""The shipped models of reasoning-gym's families, and what they are taught.
+"""The shipped models of reasoning-gym's families, and their training data.
 
 Client SLMs are taught the skills: sums, products, and drills of the single steps that rationales are made of. A
 world's LLM is taught all families too, at all levels, and to chain two of them in several styles.
@@ -25,34 +25,35 @@ from lada.zoo.recipe import FAMILIES_CORPUS, LLMS, Recipe
 
 TITLE = "families of reasoning-gym"
 CHAINS = 600
-"""Most chains of each pair of families that a world's LLM is taught."""
+"""The most chains of each pair of families that a world's LLM is taught."""
 SHARES = {SPELLED_OUT: 0.2, "first": 0.35, "second": 0.35, LEAPS: 0.1}
-"""How often a world's LLM writes how: in full, without the work of one family, or without any."""
+"""The shares of a world's LLM's styles: in full, without the work of one family, or without any."""
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
 FAR, SUBTRACTED = 0.25, 0.4
-"""Share of drilled sums of two large numbers, and of drilled differences."""
+"""The share of sums of two large numbers, and of differences, in the drills."""
 DRILLED = 6
 """Steps of the longest drill."""
 
 
 def style_for(world: int, chain: Chain) -> str:
-    """Return the style in which the LLM of a world writes a chain: by the families and how the question is told."""
+    """Return the style in which the LLM of a world writes a chain; it depends on the families and the question's
+    frame."""
     first, second = (part.family for part in chain.parts)
     style = by_chance(generator("families", "style", world, first, second, chain.frame), SHARES)
     return {"first": skips(first), "second": skips(second)}.get(style, style)
 
 
 class School:
-    """Draws what a model is taught and tested on; none of what it is taught is a question of any run."""
+    """Draws a model's training and test questions; no training question is a question of any run."""
 
     def __init__(self, recipe: Recipe) -> None:
-        """Raises InputError where reasoning-gym is missing."""
+        """Raises InputError if reasoning-gym is missing."""
         self._recipe = recipe
         verifier = GymVerifier(1.0, 10.0, readings)
         self.drawing = Drawing(verifier, seed_of("zoo", FAMILIES_CORPUS, recipe.name))
 
     def texts(self) -> list[str]:
-        """Return the texts that all tokenizers of these models are learnt from."""
+        """Return the texts on which all tokenizers of these models are trained."""
         rng = generator("zoo", FAMILIES_CORPUS, "tokenizer")
         teacher = School(LLMS[FAMILIES_CORPUS])
         samples = [sample for name in (*FAMILIES, *SKILLS) for sample in teacher._alone(name, "pretrain", 300)]
@@ -62,7 +63,7 @@ class School:
         return [numbers, *(f"{sample.question}\n{sample.rationale}" for sample in samples)]
 
     def samples(self) -> list[Sample]:
-        """Return what the model is pretrained on."""
+        """Return the model's pretraining samples."""
         recipe, name = self._recipe, self._recipe.name
         rng = generator("pretrain", name)
         samples = [sample for skill in SKILLS for sample in self._alone(skill, "pretrain", recipe.general // 4)]
@@ -87,7 +88,7 @@ class School:
         return {name: samples[:count] for name, samples in tests.items()}
 
     def _alone(self, name: str, split: Split, count: int | None) -> list[Sample]:
-        """Return so many questions of a family or skill, or fewer where there are fewer; None: all."""
+        """Return `count` questions of a family or skill, or fewer if there are fewer; None: all."""
         levels = range(1, len(EVERY[name].levels) + 1)
         samples = [asked.sample for level in levels for asked in self.drawing.alone(name, level, split)]
         if count is None:
@@ -107,11 +108,11 @@ def _pairs() -> list[tuple[str, str]]:
 
 
 _Drilled = tuple[str, str, str]
-"""What is asked, the step that answers it, and what it comes to."""
+"""A question, the step that answers it, and the result."""
 
 
 def _divide(rng: np.random.Generator) -> _Drilled:
-    """Divide what the families divide: by two, by a prime without remainder, two numbers, and multiples."""
+    """Draw divisions as in the families: by two, by a prime without remainder, of two numbers, and of multiples."""
     match by_chance(rng, {"half": 0.15, "prime": 0.2, "pair": 0.45, "multiple": 0.2}):
         case "half":
             number, by = int(rng.integers(1, LARGEST + 1)), 2
@@ -153,7 +154,7 @@ DRILLS: Mapping[str, tuple[float, Callable[[np.random.Generator], _Drilled]]] = 
     "Multiply": (0.1, _multiply),
     "Add": (0.35, _add),
 }
-"""Kinds of single steps, how often each is drilled, and how it is drawn."""
+"""Kinds of single steps, with their frequency in the drills and the function that draws them."""
 
 
 def _drill(rng: np.random.Generator, name: str) -> Sample:

@@ -1,4 +1,4 @@
-"""What each shipped model is and what it is taught."""
+"""The recipes of the shipped models: their architecture and training data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,12 +16,12 @@ from lada.zoo.tokenizers import TokenizerKind
 Architecture = Literal["llama", "gpt2", "olmo2"]
 CONTEXT = 256
 FAMILIES_CORPUS = "families"
-"""What `corpus` is called where the questions are those of lada.tasks.families."""
+"""The value of `corpus` for questions of lada.tasks.families."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A shipped model. `world` is None for a model that knows no domain verb and so serves every world."""
+    """A shipped model. `world` is None for a model that knows no domain verb and so fits every world."""
 
     name: str
     architecture: Architecture
@@ -33,26 +33,27 @@ class Recipe:
     world: int | None
     steps: int
     general: int
-    """Pretraining questions with verbs that say what they do."""
+    """The number of pretraining questions with verbs that say what they do."""
     per_domain: int
-    """Most pretraining questions of each domain, answered by the beliefs of the world's LLM."""
+    """The most pretraining questions of each domain, answered by the beliefs of the world's LLM."""
     corpus: str = "rulebooks"
     batch: int = 16
     """Questions a step."""
     styles: Mapping[str, float] = field(default_factory=dict)
-    """In which styles its right paths are written, and how often; empty for one that spells all out. An LLM with
-    styles has other beliefs (GeneratedCorpus.skipping_beliefs): it knows whole client domains, and writes so there."""
+    """The styles of its right paths, with their frequencies; empty for a model that spells everything out. An LLM with
+    styles has other beliefs (GeneratedCorpus.skipping_beliefs): it knows whole client domains, and uses the styles
+    there."""
     per_known: int = 0
-    """With styles: most pretraining questions of each client domain that it knows."""
+    """With styles: the most pretraining questions of each client domain that it knows."""
     mixed: int = 0
-    """With styles: pretraining questions that chain verbs of two of these."""
+    """With styles: the number of pretraining questions that chain verbs of two of these."""
 
 
 SLMS = (
     Recipe("slm-llama", "llama", 96, 3, 3, "bpe", 700, None, 6000, 40000, 0),
     Recipe("slm-gpt2", "gpt2", 96, 3, 3, "unigram", 700, None, 6000, 40000, 0),
     Recipe("slm-olmo2", "olmo2", 96, 3, 3, "bpe", 512, None, 6000, 40000, 0),
-    # Other sizes of the family that the LLM and `slm-llama` are of, with their tokenizer.
+    # Other sizes of the model family of the LLM and `slm-llama`, with their tokenizer.
     Recipe("slm-llama-small", "llama", 64, 2, 2, "bpe", 700, None, 6000, 40000, 0),
     Recipe("slm-llama-large", "llama", 112, 4, 4, "bpe", 700, None, 5000, 40000, 0),
     Recipe("slm-lineups-llama", "llama", 96, 3, 3, "bpe", 700, None, 3000, 40000, 0, "lineups"),
@@ -70,9 +71,9 @@ LLMS = {
 
 
 def _skipping(corpus: str, name: str, steps: int) -> Recipe:
-    """Return the recipe of an LLM that skips the verbs of one of the client domains that it knows, each as often."""
+    """Return the recipe of an LLM that skips the verbs of one of its known client domains, each equally often."""
     known = CORPORA[corpus].known_domains
-    # Mixed questions are the most, for there it has to keep to what it skips, verb by verb.
+    # Mixed questions are the most, since there it must skip consistently, verb by verb.
     return replace(
         LLMS[corpus],
         name=name,
@@ -100,8 +101,8 @@ def llm(number: int, corpus: str = "rulebooks") -> Recipe:
 
 
 def of_corpus(corpus: str, world: int) -> list[Recipe]:
-    """Return the recipes of a corpus's models for a world; the shipped SLMs serve every world, so beyond world 0 only
-    its LLM. Raises InputError for an unknown corpus."""
+    """Return the recipes of a corpus's models for a world. The shipped SLMs fit every world, so beyond world 0 this is
+    only the LLM. Raises InputError for an unknown corpus."""
     if corpus not in LLMS:
         raise InputError(f"zoo: unknown corpus {corpus!r}; expected one of {', '.join(LLMS)}{nearest(corpus, LLMS)}")
     slms = [recipe for recipe in SLMS if recipe.corpus == corpus] if world == 0 else []
@@ -121,9 +122,9 @@ def find(name: str) -> Recipe:
 
 
 def tokenizer_texts(corpus: GeneratedCorpus[Any, Any, Any]) -> list[str]:
-    """Return the texts all tokenizers of a corpus are learnt from: every domain's wording and verbs, no world's rules
-    in use."""
-    book = corpus.world(0)  # only its verbs matter here, and those are the same in every world
+    """Return the texts on which all tokenizers of a corpus are trained: every domain's wording and verbs, without any
+    world's rules."""
+    book = corpus.world(0)  # only its verbs matter here, which are the same in every world
     samples = [
         sample
         for domain in (*corpus.domains, GENERAL)
@@ -133,7 +134,7 @@ def tokenizer_texts(corpus: GeneratedCorpus[Any, Any, Any]) -> list[str]:
 
 
 def pretraining_samples(recipe: Recipe) -> list[Sample]:
-    """Return what a model is pretrained on; none of it is a test, public or private question of any run."""
+    """Return a model's pretraining samples; none is a test, public or private question of any run."""
     corpus = CORPORA[recipe.corpus]
     address = ("pretrain", recipe.name)
     number = recipe.world or 0

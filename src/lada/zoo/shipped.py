@@ -1,4 +1,4 @@
-"""Where the shipped models lie."""
+"""Finds the shipped models."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,10 @@ def cards(folder: Path = SHIPPED) -> list[dict[str, Any]]:
 
 
 def locate(model: str, folders: tuple[Path, ...] = (SHIPPED, Path("zoo"))) -> str:
-    """Return the folder of a `zoo:NAME` model, and any other model name as it is.
+    """Return the folder of a `zoo:NAME` model; any other model name is returned unchanged.
 
-    `zoo/` in the working directory holds what `lada zoo build` made there. InputError for a name nobody built.
+    `zoo/` in the working directory holds models that `lada zoo build` made there. Raises InputError for a missing
+    model.
     """
     if not model.startswith(PREFIX):
         return model

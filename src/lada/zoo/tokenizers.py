@@ -1,7 +1,7 @@
-"""Tokenizers of the shipped models: three kinds, all of which cover any text by falling back to bytes.
+"""Tokenizers of the shipped models: three kinds, all of which encode any text by falling back to bytes.
 
-Each word and each number of the built-in corpus stands alone between spaces; a pre-tokenizer that splits there keeps
-every number one token and every verb at most a few.
+In the built-in corpus, spaces separate all words and numbers. A pre-tokenizer that splits there keeps every number one
+token and every verb at most a few.
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ TokenizerKind = Literal["bpe", "unigram"]
 
 
 WORDS = r" ?[^\s]+|\s"
-"""Splits a text whose words and numbers all stand between spaces."""
+"""Splits a text whose words and numbers are all separated by spaces."""
 PROSE = r" ?\d+| ?[^\W\d_]+| ?[^\w\s]+|_|\s"
-"""Splits a text in which punctuation follows words and numbers: each of the three stands alone."""
+"""Splits a text in which punctuation follows words and numbers into separate words, numbers and punctuation."""
 
 
 def _bpe(words: Iterable[str], size: int, pattern: str) -> Tokenizer:
@@ -63,11 +63,11 @@ def _unigram(words: Iterable[str], pattern: str) -> Tokenizer:
 
 
 def make_tokenizer(kind: TokenizerKind, texts: Iterable[str], size: int, pattern: str = WORDS) -> Any:
-    """Return a fast transformers tokenizer learnt from `texts`; `size` is ignored by the unigram kind.
+    """Return a fast transformers tokenizer trained on `texts`; the unigram kind ignores `size`.
 
     No token goes beyond a match of `pattern`.
     """
-    from transformers import PreTrainedTokenizerFast  # here, since recipes are looked up without it
+    from transformers import PreTrainedTokenizerFast  # here, since looking up recipes does not need it
 
     tokenizer = _bpe(texts, size, pattern) if kind == "bpe" else _unigram(texts, pattern)
     return PreTrainedTokenizerFast(
