@@ -89,7 +89,8 @@ def run(
         files = Path(folder, "out"), Path(folder, "err")
         with open(os.devnull, "rb") as nothing:
             code = Warm(arguments, nothing.fileno(), files, env, cwd or Path.cwd()).wait()
-        return subprocess.CompletedProcess(arguments, code, *(file.read_text(encoding="utf-8") for file in files))
+        said, told = (file.read_text(encoding="utf-8") for file in files)
+        return subprocess.CompletedProcess([*map(str, arguments)], code, said, told)
 
 
 def popen(

@@ -30,6 +30,8 @@ from lada.rounds.steps import sft
 pytestmark = pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated")
 
 CONTEXT = 64
+MOST = 8
+"""Tokens of an answer."""
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 GATED = {**SIZES, "num_key_value_heads": 1, "intermediate_size": 48, "max_position_embeddings": CONTEXT}
 CONFIGS = {
@@ -143,11 +145,12 @@ def save(architecture: str, tokenizer: Any, folder: Path, extra: int = 0) -> Non
 
 
 def learner(folder: Path, **options: Any) -> Any:
-    return load(str(folder), ModelOptions(model="m", device="cpu", **{"max_new_tokens": 12, **options}))
+    return load(str(folder), ModelOptions(model="m", device="cpu", **{"max_new_tokens": MOST, **options}))
 
 
 def lora(folder: Path, saved: Path | None = None) -> Any:
-    options = ModelOptions(model="m", device="cpu", tune="lora", lora=LoraOptions(rank=4, alpha=16), max_new_tokens=12)
+    adapter = LoraOptions(rank=4, alpha=16)
+    options = ModelOptions(model="m", device="cpu", tune="lora", lora=adapter, max_new_tokens=MOST)
     return load(str(folder), options, saved=saved)
 
 
@@ -178,7 +181,7 @@ def test_the_verbs(folder: Path, whole: Any):
     answers = whole.answer(QUESTIONS, seed=0)
     written = [answer.text for answer in answers]
     assert written == [answer.text for answer in single.answer(QUESTIONS, seed=1)]
-    assert written == [slow_greedy(whole, whole._encoder, question, 12) for question in QUESTIONS]
+    assert written == [slow_greedy(whole, whole._encoder, question, MOST) for question in QUESTIONS]
 
     pairs = [(question, path) for question in QUESTIONS for path in PATHS]
     scores = whole.log_probs(pairs, 6)
@@ -252,7 +255,7 @@ def test_full_tuning_comes_back_to_the_same_bits(plain: Path, tmp_path: Path):
     pupil = learner(plain)
     pupil.study([Lesson("a", QUESTIONS[0], PATHS[0])], sft(), Study(steps=2, batch_size=1), seed=0)
     pupil.save(tmp_path / "after")
-    again = load(str(plain), ModelOptions(model="m", device="cpu", max_new_tokens=12), saved=tmp_path / "after")
+    again = load(str(plain), ModelOptions(model="m", device="cpu", max_new_tokens=MOST), saved=tmp_path / "after")
     state = again.model.state_dict()
     assert all(torch.equal(state[name], weight) for name, weight in pupil.model.state_dict().items())
     assert again.answer(QUESTIONS, seed=0) == pupil.answer(QUESTIONS, seed=0)
