@@ -20,8 +20,10 @@ from lada.objectives.base import OBJECTIVES
 from lada.rounds.augmenting import check_task
 from lada.rounds.base import Turn
 from lada.rounds.checks import Guard
+from lada.rounds.engine import schema
+from lada.rounds.outcomes import OUTCOMES_ONLY
 from lada.rounds.party import Party
-from lada.rounds.pool import restore_pool, take_pool
+from lada.rounds.pool import POOL, restore_pool, take_pool
 from lada.rounds.reports import TIMES
 
 KNOWS = {"llm": {0, 1, 2}, "a": {1, 2}, "b": {0}}
@@ -280,3 +282,34 @@ class TestRefusedBeforeTheFirstRound:
             labels.check(make(ALLOCATORS, "all"), {})
         with pytest.raises(InputError, match="a host that pools private samples"):
             made("centralized").check(make(ALLOCATORS, "all"), {})
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "objective"),
+    [
+        ("fedmkt", {}, "sft"),
+        ("fedmkt", {"knowledge": "labels"}, "soft_targets"),
+        ("fedmkt", {"average_adapters": True, "secure_aggregation": True, "malicious": 0, "clip": None}, "sft"),
+        ("fedcot", {}, "sft"),
+        ("public_sft", {}, "sft"),
+        ("fedmd", {}, "soft_targets"),
+        ("fedcollm", {}, "soft_targets"),
+        ("feddf", {}, "soft_targets"),
+    ],
+)
+def test_every_host_with_public_samples_sends_the_pool_first_and_outcomes_last(
+    host: str, options: dict[str, Any], objective: str
+):
+    plain = HOSTS.make(host, options)
+    made = Augmented(plain, "pgkd", make(AUGMENTERS, "pgkd"))
+    wanted = make(OBJECTIVES, objective)
+    assert made.round(0, wanted) == plain.round(0, wanted)
+    for number in (1, 2):
+        before, phases = schema(plain.round(number, wanted)), schema(made.round(number, wanted))
+        first, last = next(iter(phases)), list(phases)[-1]
+        assert list(phases) == list(before)
+        assert phases[first].asks == before[first].asks | POOL
+        assert phases[last].replies == before[last].replies | OUTCOMES_ONLY
+        told = [(step.side, step.phase) for step in made.plan(number, wanted)]
+        assert told[0] == ("server", "augment")
+        assert ("client", "validate") in told
