@@ -30,6 +30,7 @@ MODELS = {
     "server": {"model": {"model": "zoo:llm-world-0"}},
     "clients": [{"name": "one", "model": {"model": "zoo:slm-llama"}}],
 }
+SOFT = {"plugin": "none", "objective": "soft_targets"}
 
 
 @pytest.mark.parametrize("registry", [point.registry for point in POINTS.values()], ids=lambda registry: registry.kind)
@@ -148,7 +149,9 @@ def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> 
 
 def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lada.privacy.conflicts.check_installed", lambda: None)
-    keep, withhold, redact, dp, secure = (yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml"))
+    keep, withhold, redact, swing, dp, secure = (
+        yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml")
+    )
     assert make_config(MODELS | keep).keep_messages
     (client,) = make_config(MODELS | withhold).clients
     assert client.withhold == Withholding()
@@ -156,6 +159,7 @@ def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monk
     assert client.redact is not None
     assert client.redact.apply("Dr. Novak, x@y.org") == "[DOCTOR], [EMAIL]"
     assert client.blur is not None
+    assert [name for name, _ in make_config(MODELS | SOFT | swing).make_policies("clinic")] == ["swing"]
     (client,) = make_config(MODELS | dp).clients
     assert client.private.dp is not None
     model = {"model": "zoo:slm-llama", "tune": "lora"}

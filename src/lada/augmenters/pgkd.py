@@ -62,6 +62,7 @@ class PgkdOptions(Generating):
     paper="arXiv 2411.05045",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.ANSWER}),
+    tags=("expansion", "feedback", "supervised"),
 )
 class Pgkd(Augmenter[PgkdOptions]):
     """The LLM writes questions like those that students get wrong, until the validation error stops falling."""

@@ -50,6 +50,7 @@ class SymbolicKdOptions(Generating):
     paper="arXiv 2110.07178",
     status="our reading",
     needs=needs({Verb.ANSWER}),
+    tags=("expansion", "supervised"),
 )
 class SymbolicKd(Augmenter[SymbolicKdOptions]):
     """The LLM writes questions and answers; a critic keeps those likely to be right, at a chosen recall."""

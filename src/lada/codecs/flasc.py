@@ -56,7 +56,7 @@ class FlascOptions(Options):
     """Whether a client adds what it left out to what it sends next."""
 
 
-@CODECS.register("flasc", options=FlascOptions, paper="arXiv 2406.05233", status="our reading")
+@CODECS.register("flasc", options=FlascOptions, paper="arXiv 2406.05233", status="our reading", tags=("weights",))
 class Flasc(Codec[Adapter | Update, Adapter | Change]):
     """The largest numbers of an adapter, and of a client's changes to it, with masks over all weights at once."""
 

@@ -78,7 +78,7 @@ def _sources(text: str) -> tuple[str, ...]:
     return tuple(ids)
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("expansion",))
 class Generated(Codec[Pool, Pool]):
     """Public questions that the LLM wrote during the run, with answers, rationales and origins."""
 

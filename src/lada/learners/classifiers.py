@@ -137,7 +137,7 @@ class GraphOptions(NetworkOptions):
         return reads
 
 
-@LEARNERS.register("mlp", options=NetworkOptions)
+@LEARNERS.register("mlp", options=NetworkOptions, tags=("labels", "feature", "weights"))
 class MlpOpener(Network):
     """A multilayer perceptron over all cells of a question."""
 
@@ -148,7 +148,7 @@ class MlpOpener(Network):
         return Mlp(shapes, width, depth)
 
 
-@LEARNERS.register("cnn", options=CnnOptions)
+@LEARNERS.register("cnn", options=CnnOptions, tags=("labels", "feature", "weights"))
 class CnnOpener(Network):
     """A convolutional network; grids of one shape are its channels."""
 
@@ -159,7 +159,13 @@ class CnnOpener(Network):
         return Cnn(shapes, width, depth)
 
 
-@LEARNERS.register("two_tower", options=CnnOptions, paper="arXiv 2103.00020", status="our reading")
+@LEARNERS.register(
+    "two_tower",
+    options=CnnOptions,
+    paper="arXiv 2103.00020",
+    status="our reading",
+    tags=("labels", "feature", "weights"),
+)
 class TwoTowerOpener(CnnOpener):
     """An image tower and a text tower: a label's logit is the similarity of the image and the label's words."""
 
@@ -170,7 +176,9 @@ class TwoTowerOpener(CnnOpener):
         return TextTower(labels, width)
 
 
-@LEARNERS.register("graph", options=GraphOptions, paper="arXiv 1609.02907", status="our reading")
+@LEARNERS.register(
+    "graph", options=GraphOptions, paper="arXiv 1609.02907", status="our reading", tags=("labels", "feature", "weights")
+)
 class GraphOpener(Network):
     """A graph convolutional network, which labels the first node of a question's graph."""
 

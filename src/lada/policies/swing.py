@@ -78,6 +78,7 @@ class SwingOptions(Noisy):
     paper="arXiv 2212.08349",
     status="our reading",
     needs=needs(student={Verb.LOG_PROBS}),
+    tags=("feature",),
 )
 class Swing(Policy):
     """Raises the temperature of soft targets and adds noise to them, the more the likelier a position is private."""
