@@ -81,8 +81,6 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     config["task"]["test_per_domain"] = 1
     if request.param not in ("paths", "labels"):  # whose messages are mostly head where samples are few
         config["task"] |= {"public": 24, "private": 12}
-        for party in (config["server"], *config["clients"]):
-            party["model"]["max_new_tokens"] = 8
     return lada.plan(config), lada.run(config, runs=tmp_path_factory.mktemp("runs"))
 
 
