@@ -148,9 +148,8 @@ class MlpOpener(Network):
         return Mlp(shapes, width, depth)
 
 
-@LEARNERS.register("cnn", options=CnnOptions)
-class CnnOpener(Network):
-    """A convolutional network; grids of one shape are its channels."""
+class Convolutional(Network):
+    """Opens a classifier with convolutions."""
 
     def network(self, shapes: Sequence[tuple[int, int]], width: int, depth: int) -> "nn.Module":
         """See Network.network."""
@@ -159,8 +158,13 @@ class CnnOpener(Network):
         return Cnn(shapes, width, depth)
 
 
+@LEARNERS.register("cnn", options=CnnOptions)
+class CnnOpener(Convolutional):
+    """A convolutional network; grids of one shape are its channels."""
+
+
 @LEARNERS.register("two_tower", options=CnnOptions, paper="arXiv 2103.00020", status="our reading")
-class TwoTowerOpener(CnnOpener):
+class TwoTowerOpener(Convolutional):
     """An image tower and a text tower: a label's logit is the similarity of the image and the label's words."""
 
     def head(self, labels: Sequence[str], width: int) -> "nn.Module":

@@ -1,7 +1,7 @@
 """The task `digits`: real scans of handwritten digits, for classifiers; a run takes seconds.
 
-The 1,797 scans of 8x8 pixels come with scikit-learn (`load_digits`). A world sets scans aside for tests and for schools;
-the run's seed deals all others.
+The 1,797 scans of 8x8 pixels come with scikit-learn (`load_digits`). A world sets scans aside for tests and for
+schools; the run's seed deals all others.
 """
 
 from collections.abc import Mapping, Sequence
