@@ -185,7 +185,7 @@ def test_an_objective_sees_one_token_of_each_lesson(name: str):
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "two_tower"])
 def test_it_learns_saves_and_goes_on_to_the_same_bits(name: str, tmp_path: FilePath):
-    wide = {"width": 32}  # fewer units than that may all be silent
+    wide: dict[str, Any] = {"width": 32}  # fewer units than that may all be silent
     learner = opened(name, **wide)
     learner.study(LESSONS, SFT, STUDY, seed=0)
     assert [answer.text for answer in learner.answer(QUESTIONS[:2], seed=0)] == ["left", "right"]

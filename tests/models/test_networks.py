@@ -1,11 +1,18 @@
 """The small networks, beside a slow or obvious computation of what they say."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from lada.models.networks import Cnn, Dense, Gcn, Mlp, TextTower
 from lada.models.one_token import OneToken
+
+
+def first_layer(network: torch.nn.Module) -> Any:
+    layers: Any = network.layers
+    return layers[0]
 
 
 def filled(module: torch.nn.Module, value: float) -> None:
@@ -19,8 +26,8 @@ def test_an_mlp_returns_the_states_before_and_after_each_layer():
     with torch.no_grad():
         network.stem.weight.copy_(torch.tensor([[1.0, -3.0]]))
         network.stem.bias.fill_(0.5)
-        network.layers[0].weight.fill_(2.0)
-        network.layers[0].bias.fill_(1.0)
+        first_layer(network).weight.fill_(2.0)
+        first_layer(network).bias.fill_(1.0)
     states = network([torch.tensor([[[4.0, 1.0]], [[0.0, 1.0]]])])
     assert [state.flatten().tolist() for state in states] == [[1.5, -2.5], [1.5, 0.0], [4.0, 1.0]]
 
@@ -29,8 +36,8 @@ def test_a_cnn_returns_the_means_of_its_maps_then_the_dense_state():
     network = Cnn([(2, 2)], width=1, depth=2)
     filled(network, 0.0)
     with torch.no_grad():
-        network.layers[0].weight[0, 0, 1, 1] = 1.0  # the cell itself
-        network.layers[0].bias.fill_(-1.0)
+        first_layer(network).weight[0, 0, 1, 1] = 1.0  # the cell itself
+        first_layer(network).bias.fill_(-1.0)
         network.dense.weight.fill_(3.0)
     first, second, last = network([torch.tensor([[[0.0, 2.0], [1.0, 5.0]]])])
     assert first.tolist() == [[1.0]]  # of -1, 1, 0 and 4
@@ -39,7 +46,7 @@ def test_a_cnn_returns_the_means_of_its_maps_then_the_dense_state():
 
 
 def test_grids_of_one_shape_are_channels():
-    assert Cnn([(4, 4), (4, 4)], width=3, depth=2).layers[0].weight.shape == (3, 2, 3, 3)
+    assert first_layer(Cnn([(4, 4), (4, 4)], width=3, depth=2)).weight.shape == (3, 2, 3, 3)
 
 
 def test_a_gcn_weighs_neighbours_by_their_degrees():

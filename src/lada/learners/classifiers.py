@@ -148,15 +148,19 @@ class MlpOpener(Network):
         return Mlp(shapes, width, depth)
 
 
-@LEARNERS.register("cnn", options=CnnOptions, tags=("labels", "feature", "weights"))
-class CnnOpener(Network):
-    """A convolutional network; grids of one shape are its channels."""
+class Convolutional(Network):
+    """Opens a classifier with convolutions."""
 
     def network(self, shapes: Sequence[tuple[int, int]], width: int, depth: int) -> "nn.Module":
         """See Network.network."""
         from lada.models.networks import Cnn
 
         return Cnn(shapes, width, depth)
+
+
+@LEARNERS.register("cnn", options=CnnOptions, tags=("labels", "feature", "weights"))
+class CnnOpener(Convolutional):
+    """A convolutional network; grids of one shape are its channels."""
 
 
 @LEARNERS.register(
@@ -166,7 +170,7 @@ class CnnOpener(Network):
     status="our reading",
     tags=("labels", "feature", "weights"),
 )
-class TwoTowerOpener(CnnOpener):
+class TwoTowerOpener(Convolutional):
     """An image tower and a text tower: a label's logit is the similarity of the image and the label's words."""
 
     def head(self, labels: Sequence[str], width: int) -> "nn.Module":

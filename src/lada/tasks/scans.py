@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def scans(world: int) -> Scans:
     """Return the scans that come with scikit-learn, in a world's order."""
     from sklearn.datasets import load_digits  # here, since it takes a second and other tasks do not need it
 
-    found = load_digits()
+    found: Any = load_digits()
     images, labels = found.images.astype(np.int64), found.target.astype(np.int64)
     return Scans(images, labels, generator(world, "digits", "order").permutation(len(labels)))
 
@@ -148,7 +149,7 @@ class Scene:
     """How the digit that is asked for looks."""
 
 
-def scene(world: int, domain: str, row: int, others: Sequence[int]) -> Scene:
+def scene(world: int, domain: str, row: int, others: Sequence[int] | np.ndarray) -> Scene:
     """Return a scene [24, 24] with a scan and up to three of `others`, at places that do not overlap.
 
     Each has an attribute of its own. The box [24, 24] is full within the cells of the scan, and empty elsewhere.
