@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from actors import CANARY, Federation, federation, make
+from tiny_run import tiny
 
 from lada.allocators.base import ALLOCATORS
 from lada.allocators.edgefd import EdgeFd as Rule
@@ -13,6 +14,7 @@ from lada.allocators.edgefd import EdgeFdOptions, RegionOptions
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.terms import Knowledge, Likelihood, OwnQuestions, Path, Sample, SparseLogProbs
 from lada.objectives.base import OBJECTIVES
+from lada.planning.compose import plan
 from lada.policies.base import Owner
 from lada.policies.edgefd import EdgeFd
 from lada.rounds.consensus import consensus
@@ -110,6 +112,16 @@ def test_fedmkt_teaches_the_server_only_what_clients_know_and_clients_only_what_
     assert CANARY.encode() not in crossed(both)
     phases = [(phase.party, phase.phase) for phase in both.server.report.phases if phase.phase.startswith("embed")]
     assert phases == [("a", "embed"), ("a", "embed-own"), ("b", "embed"), ("b", "embed-own")]
+
+
+def test_a_plan_tells_when_clients_embed_their_private_questions():
+    planned = plan(tiny(rounds=2, plugin="none", host="fedmkt", allocator="edgefd", policies=["edgefd"]))
+    steps = [(each.first, step) for each in planned.schedule for step in each.steps if step.phase.startswith("embed")]
+    assert sorted((round, step.side, step.phase, step.samples) for round, step in steps) == [
+        (1, "client", "embed", "public"),
+        (1, "client", "embed-own", "private"),
+        (1, "server", "embed", "public"),
+    ]
 
 
 def test_fedmd_averages_over_those_that_answered_and_leaves_out_what_nobody_did(tmp_path: FilePath):
