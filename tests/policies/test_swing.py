@@ -1,5 +1,6 @@
 """Swing: temperature and noise by position, on distributions that can be worked out by hand."""
 
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -264,3 +265,38 @@ def test_kinds_of_messages_stay_the_same(tmp_path: FilePath):
     party.policies = (("swing", POLICIES.make("swing", {"score": "rarity"})),)
     payload = send_knowledge(party, write_knowledge(party, 2, "answer", "labels"), "labels")
     assert set(payload) == {LIKELIHOODS, SOFT}
+
+
+# What a hostile server may try.
+
+
+def test_asking_for_one_token_gets_no_more_exact_an_answer():
+    # The own token has 0.843795; the two others share the tail, 0.078103 each. At T = 2, by square roots:
+    (row,) = np.exp(swung([0.5], k=1, most_temperature=3.0, noise="none").log_probs)
+    assert row == pytest.approx([0.918583 / (0.918583 + 2 * 0.279468)], abs=1e-5)
+
+
+def test_a_large_vocabulary_takes_no_more_than_a_row_of_it():
+    top = swung([1.0, 0.0], size=200_000, k=3, scale=1e-5)
+    assert (top.ids[0] < 200_000).all()
+    assert top.ids[0].max() > 2  # noise brought in others
+    assert np.array_equal(top.ids[1], [0, 1, 2])
+
+
+def test_the_same_question_in_another_round_or_of_another_client_gets_other_noise():
+    given, text = {"s": spelled("4711", "4711")}, "4711"
+    policy = swing(score="patterns", patterns=(r"\d+",), scale=1.0)
+    told = set()
+    for round, name in ((1, "a"), (2, "a"), (1, "b")):
+        known = Knowledge("a", round, knowledge(s=text).paths)
+        who = replace(owner([]), name=name)
+        told.add(policy.release_scores({}, known, given, who)[1]["s"].top.log_probs.tobytes())
+        assert policy.release_scores({}, known, given, who)[1]["s"].top.log_probs.tobytes() in told
+    assert len(told) == 3
+
+
+def test_unseeded_noise_cannot_be_repeated():
+    given, known = {"s": spelled("4711", "4711")}, knowledge(s="4711")
+    policy = swing(score="patterns", patterns=(r"\d+",), scale=1.0, seeded=False)
+    told = {policy.release_scores({}, known, given, owner([]))[1]["s"].top.log_probs.tobytes() for _ in range(3)}
+    assert len(told) == 3

@@ -142,6 +142,29 @@ def test_a_policy(tmp_path: FilePath, do: Any, said: str, texts: bool):
         send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths")
 
 
+class FaultyScores(Faulty, Policy):
+    scores = True
+
+    def release_scores(self, state: Any, knowledge: Any, scores: Any, owner: Any) -> Any:
+        return state, self.do(dict(scores))
+
+
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [
+        (fails, FAILED),
+        (lambda scores: None, "AttributeError"),
+        (lambda scores: {**scores, "p99": scores["p0"]}, "scores of another text"),
+        (lambda scores: {"p0": replace(scores["p0"], tokens=scores["p0"].tokens[:-1])}, "scores of another text"),
+    ],
+)
+def test_a_policy_for_scores(tmp_path: FilePath, do: Any, said: str):
+    party = make_party("a", {0, 1}, tmp_path, objective="soft_targets")
+    party.policies = (("odd", FaultyScores(do)),)
+    with pytest.raises(InputError, match=f"policy 'odd': .*{said}"):
+        send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths")
+
+
 def test_a_policy_for_reports_and_one_that_keeps_everything(tmp_path: FilePath):
     party = make_party("a", {0, 1}, tmp_path)
     party.policies = (("odd", FaultyPolicy(fails)),)

@@ -68,12 +68,12 @@ def _scores_by(
 ) -> Mapping[str, TokenScores]:
     def run(state: State, owner: Owner) -> tuple[State, Mapping[str, TokenScores]]:
         owner = replace(owner, words=party.learner.vocabulary().tokens)
-        return policy.release_scores(state, knowledge, scores, owner)
+        state, released = policy.release_scores(state, knowledge, scores, owner)
+        if not all(id in scores and np.array_equal(each.tokens, scores[id].tokens) for id, each in released.items()):
+            raise InputError(f"policy {name!r}: it released scores of another text than those that it was given")
+        return state, released
 
-    released = _run(party, name, policy, knowledge.round, run)
-    if not scores.keys() >= released.keys():
-        raise InputError(f"policy {name!r}: it released scores of a sample for which it was given none")
-    return released
+    return _run(party, name, policy, knowledge.round, run)
 
 
 def _agreeing(path: Path, before: Mapping[str, TokenScores], after: Mapping[str, TokenScores]) -> Path:
@@ -104,13 +104,17 @@ def _through(party: Party, knowledge: Knowledge, *, texts: bool) -> Knowledge:
 
 
 def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowledge:
-    released = _run(party, name, policy, knowledge.round, lambda state, owner: policy.release(state, knowledge, owner))
-    given, left = knowledge.by_id(), [path.sample_id for path in released.paths]
-    if len(set(left)) < len(left) or not given.keys() >= set(left):
-        raise InputError(
-            f"policy {name!r}: it released a path twice, or one that it was not given; expected each of the "
-            f"{len(given)} paths at most once"
-        )
+    def run(state: State, owner: Owner) -> tuple[State, Knowledge]:
+        state, released = policy.release(state, knowledge, owner)
+        given, left = knowledge.by_id(), [path.sample_id for path in released.paths]
+        if len(set(left)) < len(left) or not given.keys() >= set(left):
+            raise InputError(
+                f"policy {name!r}: it released a path twice, or one that it was not given; expected each of the "
+                f"{len(given)} paths at most once"
+            )
+        return state, released
+
+    released = _run(party, name, policy, knowledge.round, run)
     return in_range(party, released) if policy.texts else released
 
 
