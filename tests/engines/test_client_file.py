@@ -159,3 +159,14 @@ def test_the_servers_part_knows_nothing_of_the_clients(written):
     text = (written / "server" / "run.yaml").read_text()
     assert not {"zoo:slm-llama-small", "zoo:slm-gpt2"} & set(text.split())
     assert make_config(run).engine == "deployment"
+
+
+def test_an_augmenter_is_part_of_the_terms_and_a_client_may_refuse_it(file, tmp_path):
+    asked = terms(tmp_path, augmenter={"name": "pgkd", "options": {"new": 3}})
+    named = merge_terms(read_client(file), asked).make_augmenter()
+    assert named is not None
+    assert (named[0], named[1].options.new) == ("pgkd", 3)
+    change(file, limits={"methods": ["lada_paper", "contrastive"]})
+    with pytest.raises(FederationError, match=r"the server asks for augmenter 'pgkd', and limits\.methods allows"):
+        merge_terms(read_client(file), asked)
+    assert "augmenter" not in terms(tmp_path).model_dump_json()  # as earlier versions wrote them
