@@ -1,4 +1,4 @@
-"""The chart of a leaderboard: how good each method is against what it costs."""
+"""The chart of a leaderboard: the accuracy of each method against its cost."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from markupsafe import Markup
 from lada.report.charts import GLYPH, STYLES, WIDTH, Canvas, clip, coordinate, marker, spread, ticks
 
 NAME = 16
-"""Most letters of a name in the chart."""
+"""The most letters of a name in the chart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One method: its cost, 0 or more, and its value in percent with its interval where it has one."""
+    """One method: its cost, 0 or more, and its value in percent, with its interval if it has one."""
 
     name: str
     cost: float
@@ -24,7 +24,8 @@ class Spot:
 
 
 def decades(least: float, most: float) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten that enclose two costs above 0; over three decades powers of ten alone."""
+    """Return 1, 2 and 5 times powers of ten that enclose two costs above 0; beyond three decades, only powers of
+    ten."""
     first, last = math.floor(math.log10(least)), math.ceil(math.log10(most) + 1e-9)
     factors = (1,) if last - first > 3 else (1, 2, 5)
     marks = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
@@ -38,7 +39,7 @@ def scatter(
 ) -> Markup:
     """Draw each spot at its cost, on a logarithmic axis, and its value, with its interval as a line and its name.
 
-    A cost of 0 has a place of its own at the left end. `along` and `up` name the axes; `show` writes a cost.
+    A cost of 0 has a separate place at the left end. `along` and `up` name the axes; `show` writes a cost.
     """
     left, right, above, below = 44.0, 12.0, 14.0, 34.0
     height = max(250.0, above + below + 13 * len(spots))
