@@ -1,4 +1,4 @@
-"""Statistics of a look at a path: its tokens beside those that the student finds likeliest (Candidates.look)."""
+"""Statistics of a look at a path: its tokens compared with those that the student finds likeliest (Candidates.look)."""
 
 from collections.abc import Iterable
 

@@ -9,7 +9,7 @@ the same authors), or *ours* (a choice that we had to make).
 2. A sample is kept if its score, Exploit(x) + Explore(x), is above 0.5: reported. A `budget` of one half: SamS.
    `choose: softmax` draws that many by the softmax of the scores, without a threshold: SamS.
 3. If fewer than `floor` score above the threshold, those that Explore rates highest are added: ours. Otherwise a first
-   reward below 0.5 would end all choosing, and so all learning, for ever.
+   reward below 0.5 would end all choosing, and so all learning, forever.
 4. `reward: rounds`, known from round 3 on. S = Σ exp(loss) over a choice is compared between rounds: reported. Ours are
    the sigmoid of the relative drop, mean token losses, each choice under the weights of its own round, and one reward
    for the whole earlier choice.

@@ -96,8 +96,8 @@ def same_answers(candidates: Candidates) -> np.ndarray:
 def sureness(paths: Sequence[Path]) -> np.ndarray:
     """Return the minimum token log-prob of each path under its own writer [n], nats.
 
-    It is -inf if the path ends without an answer or the writer's log-probs are unknown. No such path counts as surer
-    than another.
+    It is -inf if the path ends without an answer or the writer's log-probs are unknown. No such path counts as more
+    confident than another.
     """
     return _of_answered(paths, [path.likelihood.minimum for path in paths], -np.inf)
 

@@ -1,4 +1,4 @@
-"""A control of LaDa's filter: whether it matters what came of its trials."""
+"""A control of LaDa's filter: it shows whether the outcome of the trials matters."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Gold answers alone: learn what is right, whoever wrote it."""
+"""Gold answers alone: learn right answers of either party."""
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless, Outcome

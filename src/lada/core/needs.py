@@ -17,7 +17,8 @@ State = Mapping[str, "np.ndarray"]
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """What an objective needs from a teacher beside a text. See lada.alignment for how it crosses tokenizers."""
+    """What an objective needs from a teacher in addition to a text. See lada.alignment for how it crosses
+    tokenizers."""
 
     k: int
     """Number of tokens per position that a teacher sends. With 1, it is the text's own token."""
@@ -38,9 +39,9 @@ class Needs:
     student: frozenset[Verb] = frozenset()
     """Verbs that the studying learner must support."""
     signal: SignalSpec | None = None
-    """What an objective needs from a teacher beside its text."""
+    """What an objective needs from a teacher in addition to its text."""
     rejected: bool = False
-    """Whether rejected paths are scored beside the chosen ones."""
+    """Whether rejected paths are scored in addition to the chosen ones."""
     reference: bool = False
     """Whether the log-probs of the learner before the study are needed."""
     exits: tuple[float, ...] = ()

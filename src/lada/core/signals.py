@@ -31,7 +31,7 @@ def ended_by_signal() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ignore further signals: cleaning up takes seconds, and its leftovers would stay for ever."""
+    """Ignore further signals: cleaning up takes seconds, and its leftovers would stay forever."""
     try:
         # Not SIG_IGN, which the processes that are started within would inherit.
         before = {number: signal.signal(number, _pass) for number in (signal.SIGINT, signal.SIGTERM)}

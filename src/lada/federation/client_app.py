@@ -51,7 +51,7 @@ def _ignore(event: dict[str, Any]) -> None:
 
 
 def by_node_config(context: Context) -> tuple[str, Path]:
-    """Return `name` and `folder` of the node's configuration. Raises InputError where one is missing."""
+    """Return `name` and `folder` of the node's configuration. Raises InputError if one is missing."""
     return _text(context, "name"), Path(_text(context, "folder"))
 
 

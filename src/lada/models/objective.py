@@ -193,12 +193,12 @@ class Objective:
         return state
 
     def lesson(self, sample: Sample, chosen: Path, other: Path) -> Lesson | None:
-        """Return the lesson on an allocated path, beside the `other` party's path; None means no lesson."""
+        """Return the lesson on an allocated path, given the `other` party's path; None means no lesson."""
         return lesson_on(sample, chosen)
 
 
 def lesson_on(sample: Sample, chosen: Path, rejected: Path | None = None) -> Lesson:
-    """Return the lesson on a path, beside a rejected one if there is one."""
+    """Return the lesson on a path, with a rejected one if there is one."""
     if rejected is None:
         return Lesson(sample.id, sample.question, chosen.text, chosen_cut=chosen.cut)
     return Lesson(

@@ -1,8 +1,8 @@
 """Charts as inline SVG, drawn by hand: no script and no request, readable in light and dark, on paper and by ear.
 
-A chart is 360 units wide, so that its text stays legible on a phone; small charts stand side by side on a desk.
-Colours are classes `s0` … `s7` (see report.css), and a shape, a position or a word always says the same as the
-colour. Whatever comes from data is escaped on its way in.
+A chart is 360 units wide, so that its text stays legible on a phone; small charts stand side by side on a desk. Colours
+are classes `s0` … `s7` (see report.css); a shape, a position or a word always repeats the meaning of the colour. All
+data is escaped when it is added.
 """
 
 import math
@@ -19,7 +19,7 @@ GLYPH, BOLD_GLYPH = 6.2, 6.9
 
 
 class Point(NamedTuple):
-    """A value with its interval where it has one."""
+    """A value with its interval, if it has one."""
 
     x: float
     value: float
@@ -67,7 +67,7 @@ class Canvas:
         self._parts: list[Markup] = []
 
     def add(self, tag: str, content: str = "", **attributes: object) -> None:
-        """Append one element; an attribute of None is left out."""
+        """Append one element; attributes that are None are omitted."""
         self._parts.append(_element(tag, content, attributes))
 
     def text(self, x: float, y: float, content: str, *, anchor: str = "start", class_: str | None = None) -> None:
@@ -75,7 +75,7 @@ class Canvas:
         self.add("text", content, x=x, y=y, dy="0.35em", text_anchor=anchor, class_=class_)
 
     def done(self, title: str, description: str, kind: str) -> Markup:
-        """Return the figure: its title for all to read, then the SVG, titled and described for screen readers."""
+        """Return the figure: its visible title, then the SVG, with title and description for screen readers."""
         drawing = _element(
             "svg",
             _element("title", title, {}) + _element("desc", description, {}) + Markup("").join(self._parts),
@@ -110,7 +110,7 @@ def clip(text: str, length: int) -> str:
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Return at most `most` + 1 round numbers that enclose [low, high]; the first and last end the axis."""
-    if high - low < 1e-300:  # of a subnormal number there is no tenth
+    if high - low < 1e-300:  # a tenth of a subnormal number does not exist
         high = low + 1
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
@@ -123,7 +123,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return `places` moved apart to at least `gap`, in the same order, within [low, high] where they fit."""
+    """Return `places` moved apart to at least `gap`, in the same order, within [low, high] if they fit."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     moved = list(places)
     floor = low
@@ -157,7 +157,7 @@ def line_chart(
     top: float | None = None,
     along: str = "round",
 ) -> Markup:
-    """Draw values over rounds, or what `along` says, with their intervals as bands and each line's name at its end.
+    """Draw values over rounds, or over `along`, with their intervals as bands and each line's name at its end.
 
     The y axis starts at 0 and ends at `top`, or at a round number over the highest value; `show` writes its labels.
     """
@@ -291,9 +291,9 @@ def bars(
     show: Callable[[float], str],
     width: float = WIDTH,
 ) -> Markup:
-    """Draw one horizontal bar per row, made of spans: stacked amounts, or what happened when.
+    """Draw one horizontal bar per row, made of spans: stacked amounts, or a timeline.
 
-    A span shows its name or, where that does not fit, its key in the legend.
+    A span shows its name or, if that does not fit, its key in the legend.
     """
     row_height = 24.0 if len(rows) <= 16 else 15.0
     longest = max((len(label) for label, _ in rows), default=0)

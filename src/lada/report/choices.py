@@ -1,4 +1,4 @@
-"""Section on what the allocator chose and why: per pair of parties, both directions, rounds side by side."""
+"""The section on the allocator's choices and reasons: per pair of parties, both directions, rounds side by side."""
 
 import math
 from collections import Counter, defaultdict
@@ -18,24 +18,24 @@ from lada.report.view import Table, View, mean
 from lada.report.words import NONE, number
 
 DRAWN = 240
-"""At most so many candidates are drawn in one chart, taken evenly from all."""
+"""The most candidates that are drawn in one chart, taken evenly from all."""
 DOTS = 60
-"""Of a batch of many candidates of one direction and round, so many at most may be drawn."""
+"""The most candidates that may be drawn from a batch of one direction and round."""
 COUNTED = ("chosen", "teacher_right", "student_right", "reason")
 CHECKED = {True: "right", False: "wrong", None: "not checked"}
 REASONS = 8
-"""At most so many different reasons are listed; the rarer ones are added up."""
+"""The most different reasons that are listed; the rarer ones are added up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """One teacher and one student: charts by round and what was counted."""
+    """One teacher and one student: charts by round, and counts."""
 
     teacher: str
     student: str
     charts: Sequence[Markup]
     reasons: Table
-    """Reasons by round, and of candidates left out without one whose answer was right."""
+    """Reasons by round; for omitted candidates without a reason, whose answer was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Pair:
 
 
 def overview(view: View) -> Table:
-    """Return every direction and round in sums, with what the allocator says about itself."""
+    """Return the totals of every direction and round, with the allocator's own diagnostics."""
     places = {direction: place for place, direction in enumerate(_directions(view))}
     records = sorted(view.results.allocations, key=lambda r: (places[r.teacher, r.student], r.round))
     diagnostics = sorted({name for record in records for name in record.diagnostics})
@@ -104,7 +104,7 @@ def _means(view: View, records: Iterable[AllocationRecord], diagnostics: Sequenc
 
 
 def pooled(view: View, batches: Iterable[pa.RecordBatch]) -> list[Pair]:
-    """Return both directions between the server and its many clients, each as one; empty where nobody chose."""
+    """Return both directions between the server and its many clients, each as one; empty without choices."""
     server = next((party.name for party in view.servers), "the server")
     tallies: dict[bool, dict[int, Tally]] = {True: defaultdict(Tally), False: defaultdict(Tally)}
     for batch in batches:
@@ -151,23 +151,23 @@ def _directions(view: View) -> list[tuple[str, str]]:
 
 @dataclass(slots=True)
 class Tally:
-    """What is told of the candidates of one round."""
+    """The numbers on the candidates of one round."""
 
     dots: list[Dot] = field(default_factory=list)
-    """Those that have a score; of many, some taken evenly."""
+    """The candidates with a score; if there are many, some of them, taken evenly."""
     scored: Counter[tuple[int | None, bool]] = field(default_factory=Counter)
-    """How many have a score, by difficulty and whether they were chosen."""
+    """How many candidates have a score, by difficulty and choice."""
     right: Counter[tuple[str, bool, bool]] = field(default_factory=Counter)
-    """How many answers are right or wrong: by whose they are, whether the candidate was chosen, whether right."""
+    """How many answers are right or wrong: by party, choice and verdict."""
     reasons: Counter[tuple[bool, str]] = field(default_factory=Counter)
     lowest: float = math.inf
-    """The least score of a chosen candidate."""
+    """The lowest score of a chosen candidate."""
     highest: float = -math.inf
-    """The highest score of a candidate that was left out."""
+    """The highest score of an omitted candidate."""
 
     @property
     def threshold(self) -> float | None:
-        """Return the score from which candidates were chosen; None where the score alone did not decide."""
+        """Return the score from which on candidates were chosen; None if the score alone did not decide."""
         return self.lowest if -math.inf < self.highest < self.lowest < math.inf else None
 
     def add(self, row: Candidate) -> None:
@@ -233,7 +233,7 @@ def _direction(teacher: str, student: str, tallies: Mapping[int, Tally]) -> Dire
 
 
 def _scores(teacher: str, round: int, tally: Tally) -> Markup | None:
-    """Return score against difficulty for one round, None where nothing was scored."""
+    """Return score against difficulty for one round; None if nothing was scored."""
     if not tally.dots:
         return None
     description = (

@@ -1,6 +1,6 @@
-"""Comparing runs: the same numbers of each side by side, and what differs in their configurations.
+"""Compares runs: the same numbers of each side by side, and the differences of their configurations.
 
-A difference in accuracy has a colour only where its paired 95 % interval lies on one side of 0.
+A difference in accuracy has a colour only if its paired 95 % interval is on one side of 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,24 +32,24 @@ MEASURES: dict[str, tuple[Who, str]] = {
 
 
 class Standing(Record):
-    """Where one run stands on one measure, percent, and by how many points above the first run."""
+    """One run's value of one measure, percent, and its difference to the first run, percentage points."""
 
     run: str
     measure: str
     before: float | None
     after: float | None
     difference: float | None = None
-    """To the first run after the last round; None for the first run itself."""
+    """The difference to the first run after the last round; None for the first run itself."""
     low: float | None = None
-    """With `high`: the 95 % interval of the difference, paired by question; None where it is not known."""
+    """With `high`: the 95 % interval of the difference, paired by question; None if unknown."""
     high: float | None = None
 
 
 def compare(run_folders: Sequence[Path], target: Path) -> Path:
     """Write a page that compares runs, each with the first, from their results.json; return `target`.
 
-    Accuracies are means over the clients that have them, each client counting once. Raises InputError where no folder
-    is given or one of them has no readable results.json.
+    Accuracies are means over the clients that have them, each client counting once. Raises InputError if no folder is
+    given, or if one has no readable results.json.
     """
     answers = read_answers(run_folders)
     views = {name: each.view for name, each in answers.items()}
@@ -79,7 +79,7 @@ def read_answers(run_folders: Sequence[Path]) -> dict[str, Answers]:
 
 
 def _named(runs: Sequence[tuple[Path, View]]) -> list[str]:
-    """Return the name of each run; where two share one, with the folder."""
+    """Return the name of each run, with the folder if two share a name."""
     names = [view.results.name for _, view in runs]
     return [
         name if names.count(name) == 1 else f"{name} ({folder})" for name, (folder, _) in zip(names, runs, strict=True)
@@ -87,7 +87,7 @@ def _named(runs: Sequence[tuple[Path, View]]) -> list[str]:
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Return each name without the words that all begin and end with, since a chart has little room."""
+    """Return each name without the words with which all begin and end, since a chart has little room."""
     words = [name.split("-") for name in names]
     most = min(map(len, words)) - 1
     head = next((i for i in range(most) if len({each[i] for each in words}) > 1), most)
@@ -106,7 +106,7 @@ def _value(view: View, measure: str, end: int) -> float | None:
 def _paired(mine: tuple[Answers, int], theirs: tuple[Answers, int], measure: str) -> Effect | None:
     """Return the paired difference between two ends, each a run and 0 for before or -1 for after.
 
-    None where the two have other parties, or where one was never evaluated.
+    None if the two have different parties, or if one was never evaluated.
     """
     who, field = MEASURES[measure]
     parties = [who(answers.view) for answers, _ in (mine, theirs)]
@@ -122,12 +122,12 @@ def _is_noise(effect: Effect | None) -> bool:
 
 
 def _holds_zero(low: float | None, high: float | None) -> bool:
-    """Return whether a difference may be none: its interval holds 0, or is not known."""
+    """Return whether a difference may be zero: its interval contains 0 or is unknown."""
     return low is None or high is None or low <= 0 <= high
 
 
 def task_warnings(answers: Mapping[str, Answers]) -> list[tuple[str, str]]:
-    """Return for each run what of its task differs from the first run's, and why differences have no interval."""
+    """Return for each run how its task differs from the first run's, and why differences have no interval."""
     (first_name, first), *others = answers.items()
     task, found = _flat({"task": first.view.results.config.get("task")}), list[tuple[str, str]]()
     for name, other in others:
@@ -143,7 +143,7 @@ def task_warnings(answers: Mapping[str, Answers]) -> list[tuple[str, str]]:
 
 
 def standings(answers: Mapping[str, Answers]) -> dict[tuple[str, str], Standing]:
-    """Return where each run stands, by its name and one of MEASURES."""
+    """Return each run's standing, by its name and one of MEASURES."""
     first = next(iter(answers.values()))
 
     def standing(name: str, each: Answers, measure: str) -> Standing:

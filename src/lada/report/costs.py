@@ -1,4 +1,4 @@
-"""Sections on what a run cost: bytes over the wire, seconds of compute and of exchange."""
+"""The sections on a run's costs: bytes over the wire, seconds of compute and of exchange."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from lada.report.words import NONE, duration, size
 SHOWN_BARS = 16
 """More bars than this are added up into one."""
 SLOWEST = 5
-"""Of many clients, so many of a phase are listed by name."""
+"""How many clients of a phase are listed by name if there are many."""
 ENDS = {"sent": "sender", "received": "receiver"}
 WIDE = 880
 
@@ -116,7 +116,7 @@ def _size(count: float | None) -> str:
 
 
 def time(view: View) -> tuple[Figure, Table]:
-    """Return who did what when: a bar per party along the run's clock, and seconds by party and phase."""
+    """Return the timeline: a bar per party along the run's clock, and seconds by party and phase."""
     styles = _styles([phase.phase for phase in view.results.wall_clock.phases])
     by_party: dict[str, list[PhaseTime]] = defaultdict(list)
     for phase in view.results.wall_clock.phases:
@@ -181,7 +181,7 @@ def generation(view: View) -> Table:
 
 
 def exchange(view: View) -> tuple[Table, Table]:
-    """Return how long messages took apart from computing: a table by round and phase, and one by client."""
+    """Return how long messages took, without computing: a table by round and phase, and one by client."""
     times = view.results.wall_clock.exchanges
     phases = [
         (f"{row.round}", row.phase, duration(row.waited), _known(row.computing), _known(row.exchange)) for row in times

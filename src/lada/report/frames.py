@@ -16,7 +16,7 @@ def frame(records: Sequence[Record]) -> "DataFrame":
     """Return one row per record, in order.
 
     An interval fills four columns: `overall`, `overall_low`, `overall_high` and `overall_count`. An entry of a mapping
-    fills a column such as `diagnostics.auc`. Raises InputError where pandas is missing.
+    fills a column such as `diagnostics.auc`. Raises InputError if pandas is missing.
     """
     pandas = require("pandas", "a data frame", "notebook")
     return pandas.DataFrame([dict(_cells(record)) for record in records])

@@ -1,4 +1,4 @@
-"""Runs and comparisons of runs for people who work in Python: what a prompt and a notebook show of them."""
+"""Runs and comparisons of runs for Python users, with their display in a prompt and a notebook."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -25,13 +25,13 @@ Records = Literal["evaluations", "studies", "allocations", "traffic", "clients",
 
 
 class RunResults(Results):
-    """The results of a run, and the folder that it left."""
+    """The results of a run, with its folder."""
 
     _folder: Path = PrivateAttr()
 
     @classmethod
     def in_folder(cls, results: Results, folder: Path) -> Self:
-        """Return results together with the folder that they are from."""
+        """Return results together with their folder."""
         made = cls.model_construct(results.model_fields_set, **dict(results))
         made._folder = folder
         return made
@@ -49,7 +49,7 @@ class RunResults(Results):
 
         An interval fills four columns, such as `overall`, `overall_low`, `overall_high` and `overall_count`; an entry
         of a mapping fills one such as `diagnostics.auc`. Accuracies are percent, traffic is bytes. Raises InputError
-        for another kind, and where pandas is missing.
+        for an unknown kind, or if pandas is missing.
         """
         known = get_args(Records)
         if what not in known:
@@ -62,8 +62,8 @@ class RunResults(Results):
     def plot(self, measure: str = "overall", *, axes: Any = None) -> Any:
         """Draw accuracy in percent by round, one line per party, and return the axes (matplotlib.axes.Axes).
 
-        `measure` is `overall`, `own`, `other` or `general`. Without `axes` a new figure is made. Raises InputError for
-        another measure, for one that nobody has, and where matplotlib is missing.
+        `measure` is `overall`, `own`, `other` or `general`. Without `axes`, a new figure is made. Raises InputError for
+        an unknown measure, for one that no party has, or if matplotlib is missing.
         """
         return plot(View(self), measure, axes)
 
@@ -96,7 +96,7 @@ class RunResults(Results):
 def load(folder: str | os.PathLike[str]) -> RunResults:
     """Return the results of a run from its folder, such as `runs/demo`.
 
-    Raises InputError where results.json is missing, malformed or of another version.
+    Raises InputError if results.json is missing, malformed or of another version.
     """
     return RunResults.in_folder(read_results(Path(folder)), Path(folder))
 
@@ -111,7 +111,7 @@ class Comparison:
     """Runs side by side, each compared with the first."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        """Raises InputError where there is no folder, or one has no readable results.json."""
+        """Raises InputError without folders, or if one has no readable results.json."""
         self.folders = folders
         self._answers = comparison.read_answers(folders)
 
@@ -119,8 +119,8 @@ class Comparison:
         """Return accuracies as a data frame of pandas, one row per run and measure.
 
         `before` and `after` are percent; `difference` is in points, to the first run after the last round. `low` and
-        `high` are its 95 % interval, paired by question, and empty where a run's answers cannot be read. Raises
-        InputError where pandas is missing.
+        `high` are its 95 % interval, paired by question, and empty if a run's answers cannot be read. Raises InputError
+        if pandas is missing.
         """
         return frame(list(comparison.standings(self._answers).values()))
 
@@ -143,8 +143,8 @@ class Comparison:
 
 
 def compare(runs: Iterable[RunResults | str | os.PathLike[str]]) -> Comparison:
-    """Compare runs, each with the first; a run is its folder, or what `lada.run` or `lada.load` returned.
+    """Compare runs, each with the first; a run is given as its folder, or as the result of `lada.run` or `lada.load`.
 
-    Raises InputError where there is none, or a folder has no readable results.json.
+    Raises InputError without runs, or if a folder has no readable results.json.
     """
     return Comparison([run.folder if isinstance(run, RunResults) else Path(run) for run in runs])

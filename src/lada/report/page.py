@@ -1,7 +1,7 @@
-"""Writing a page: one file that asks nothing of anybody. Templates escape everything; style and script are inlined.
+"""Writes a page as one self-contained file. Templates escape everything; style and script are inlined.
 
-The content security policy names the style and the script by their SHA-256, so that nothing else in the file can
-run or be fetched, whatever a model wrote.
+The content security policy names the style and the script by their SHA-256, so nothing else in the file can run or be
+fetched, even if a model wrote it.
 """
 
 import base64
@@ -25,9 +25,9 @@ from lada.report.view import View
 from lada.report.words import duration
 
 NOTICES = 100
-"""So many notices are told, and of more how many there are."""
+"""The most notices that are shown; of more, only the number is given."""
 OPEN_NOTICES = 3
-"""So many of them stand open; the others behind a heading."""
+"""How many of them are visible at first; the others are behind a heading."""
 
 
 @cache
@@ -59,12 +59,12 @@ def _environment() -> Environment:
 
 
 def _finalized(value: object) -> object:
-    """Return what a template puts in a page, texts with what acts in them spelled out."""
+    """Return a value for a template, with active characters in texts spelled out."""
     return shown(value) if isinstance(value, str) else value
 
 
 def _told_once(config: Mapping[str, object]) -> dict[str, object]:
-    """Return a configuration in which many clients that differ in their names alone are told once, with all names."""
+    """Return a configuration in which clients that differ only in their names appear once, with all names."""
     clients = config.get("clients")
     if not isinstance(clients, list) or len(clients) <= MANY:
         return dict(config)
@@ -77,7 +77,7 @@ def _told_once(config: Mapping[str, object]) -> dict[str, object]:
 
 
 def _behind(run_folder: Path, view: View) -> tuple[str, ...]:
-    """Return a notice where a run went on behind what results.json tells, which is not written after every round."""
+    """Return a notice if a run continued after its results.json, which is not written after every round."""
     told, over = max(view.rounds, default=-1), rounds_over(run_folder)
     if over <= told:
         return ()
@@ -97,7 +97,7 @@ def fill(template: str, **context: object) -> str:
 
 
 def write(template: str, target: Path, **context: object) -> Path:
-    """Fill a template of this package into `target` and return it; folders on the way are made."""
+    """Fill a template of this package into `target` and return it; missing folders are created."""
     page = fill(template, **context)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8", newline="\n")
@@ -108,7 +108,7 @@ def write(template: str, target: Path, **context: object) -> Path:
 def render(run_folder: Path) -> Path:
     """Write `report.html` into a run folder from its results.json and allocations.parquet; return the page's path.
 
-    Raises InputError, naming the folder and the fix, where results.json is missing or either file is malformed.
+    Raises InputError, naming the folder and the fix, if results.json is missing or either file is malformed.
     """
     results = read_results(run_folder)
     view = View(results)

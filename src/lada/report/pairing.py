@@ -27,7 +27,7 @@ CLOSE = 0.001
 
 
 class Answers:
-    """A run's answers to its test questions, read as they are asked for."""
+    """A run's answers to its test questions, read on demand."""
 
     def __init__(self, folder: Path, view: View) -> None:
         self.folder, self.view = folder, view
@@ -35,7 +35,7 @@ class Answers:
 
     @cached_property
     def task(self) -> TaskData | None:
-        """The run's task; None where it cannot be read."""
+        """The run's task; None if it cannot be read."""
         config = self.view.results.config
         try:
             base = Path(json.loads(unseal(self.folder / "place.json"))["base"])
@@ -45,9 +45,10 @@ class Answers:
             return None
 
     def right(self, party: str, field: str, round: int) -> dict[str, bool] | None:
-        """Return by question of a group whether a party was right; None where that is not known.
+        """Return for each question of a group whether a party was right; None if unknown.
 
-        `field` names the group as Evaluation does. What does not add up to the accuracy in results.json is not known.
+        `field` names the group as in Evaluation. Verdicts that do not add up to the accuracy in results.json count as
+        unknown.
         """
         told = self.view.value(party, round, field)
         if self.task is None or told is None:
@@ -59,7 +60,7 @@ class Answers:
         return right if len(right) == len(asked) and abs(accuracy - told.value) < CLOSE else None
 
     def _verdicts(self, party: str, round: int) -> dict[str, bool]:
-        """Return by question whether a party was right; empty where its answers are not here."""
+        """Return for each question whether a party was right; empty if its answers are not on this machine."""
         if (party, round) not in self._read:
             file = self.folder / "clients" / party / f"test-paths-{round}.arrow"
             try:
@@ -71,7 +72,7 @@ class Answers:
 
     @staticmethod
     def _domains(task: TaskData, party: str, field: str) -> frozenset[str]:
-        """Return the domains of a group of test questions; `overall` are all but those of general skill."""
+        """Return the domains of a group of test questions; `overall` means all except those of general skill."""
         if field == "overall":
             return frozenset(sample.domain for sample in task.test) - task.general
         return task.groups(party)[field]
@@ -88,10 +89,11 @@ def same_questions(one: Answers, other: Answers) -> bool:
 def paired(
     mine: tuple[Answers, int], theirs: tuple[Answers, int], who: Sequence[PartyInfo], field: str
 ) -> Effect | None:
-    """Return by how many points the mean accuracy of parties is above that of the same parties at another end.
+    """Return the difference, percentage points, of the mean accuracy of parties to that of the same parties at another
+    end.
 
     Each end is a run with a round; a party counts as much as any other. The interval is a bootstrap over questions:
-    those that several parties answered are drawn together. None where an answer is not known, or the runs asked other
+    those that several parties answered are drawn together. None if an answer is unknown, or if the runs asked different
     questions.
     """
     if not who or not same_questions(mine[0], theirs[0]):

@@ -14,8 +14,8 @@ BAND = 0.15
 def plot(view: View, measure: str, axes: Any) -> Any:
     """Draw accuracy in percent by round, one line per party with its 95 % interval; return matplotlib's axes.
 
-    `measure` is one of MEASURES. Where `axes` is None a new figure is made. Raises InputError for another measure, for
-    one that nobody has, and where matplotlib is missing.
+    `measure` is one of MEASURES. If `axes` is None, a new figure is made. Raises InputError for an unknown measure, for
+    one that no party has, or if matplotlib is missing.
     """
     if measure not in MEASURES:
         known = ", ".join(MEASURES)

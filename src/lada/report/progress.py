@@ -1,4 +1,4 @@
-"""Sections on how good the parties are: by round, by domain and difficulty, and how sound their answers are."""
+"""The sections on the parties' accuracy: by round, by domain and difficulty, and the soundness of their answers."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,8 @@ SOUNDNESS: dict[str, tuple[str, str, Callable[[float], str], float | None]] = {
 def lines(view: View, field: str) -> list[Series]:
     """Return one line per party for a field of Evaluation; many clients are drawn quietly, with their mean.
 
-    Of clients that are too many for that, the band lies around the middle 80 %. The lines of the servers come last, so
-    that they lie on top.
+    With too many clients for that, the band covers the middle 80 %. The servers' lines come last, so that they are on
+    top.
     """
     known = {party.name: _points(view, party, field) for party in view.parties}
     if view.many:
@@ -69,7 +69,7 @@ def _points(view: View, party: PartyInfo, field: str) -> list[Point]:
 
 
 def accuracy(view: View) -> tuple[Figure, Table]:
-    """Return accuracy by round, one chart per measure that anybody has."""
+    """Return accuracy by round, one chart for each measure that any party has."""
     charts = []
     for measure, title in MEASURES.items():
         series = lines(view, measure)
@@ -120,7 +120,7 @@ def _changes(view: View, party: PartyInfo, part: str, keys: list[str], prefix: s
 
 
 def _changes_by_key(view: View, party: PartyInfo, part: str, keys: Sequence[str], prefix: str = "") -> list[Change]:
-    """Return the change of each key; neither end is known of one that the party has not."""
+    """Return the change of each key; both ends are unknown for a key that the party lacks."""
     first, last = view.ends(party.name)
 
     def value(end: Evaluation | None, key: str) -> float | None:
@@ -133,7 +133,7 @@ def _changes_by_key(view: View, party: PartyInfo, part: str, keys: Sequence[str]
 def domains(view: View) -> tuple[Figure, Figure, list[Table]]:
     """Return before and after by domain and by difficulty: charts of the first parties, of the rest, and tables.
 
-    The charts of a run with many clients are split, so that the page opens short.
+    The charts of a run with many clients are split, so that the page is short at first.
     """
     charts = []
     named, counted = _keys(view, "domains"), _keys(view, "difficulty")
@@ -210,7 +210,7 @@ def _ends_table(view: View, part: str, keys: list[str], caption: str) -> Table:
 
 
 def _moved(change: Change, mark: str = "") -> Markup:
-    """Return `before → after +change` behind a mark, or the one end that is known."""
+    """Return `before → after +change` after a mark, or the only end that is known."""
     if change.before is None or change.after is None:
         return escape(number(change.before if change.after is None else change.after))
     moved = change.after - change.before
@@ -221,7 +221,7 @@ def _moved(change: Change, mark: str = "") -> Markup:
 
 
 def _losers(view: View, part: str, keys: Sequence[str]) -> list[str]:
-    """Return by key how many clients stand lower at the end than before."""
+    """Return by key how many clients score lower at the end than before."""
     lost = Counter[str]()
     for client in view.clients:
         for change in _changes_by_key(view, client, part, keys):
@@ -260,7 +260,7 @@ def soundness(view: View) -> tuple[Figure, Table]:
 
 
 def studies(view: View) -> Table:
-    """Return what each party trained on, with what differential privacy has spent where a study was under it."""
+    """Return each party's training data and, for studies under differential privacy, the privacy spent."""
     head = ("party", "phase", "round", "steps", "lessons", "pairs", "replayed", "tokens", "first loss", "last loss")
     listed = {party.name for party in view.listed}
     rows: list[tuple[str, ...]] = [
@@ -286,7 +286,7 @@ def studies(view: View) -> Table:
 
 
 def _studies_of_many(view: View) -> list[tuple[str, ...]]:
-    """Return the middle of the clients' studies by phase and round, and the most of what privacy has spent."""
+    """Return the median of the clients' studies by phase and round, and the maximum of the privacy spent."""
     groups: dict[tuple[str, int], list[StudyRecord]] = {}
     servers = {party.name for party in view.servers}
     for study in view.results.studies:
@@ -304,8 +304,8 @@ def _studies_of_many(view: View) -> list[tuple[str, ...]]:
 
 
 def memberships(view: View) -> Table:
-    """Return how well an attacker tells what a client studied from other samples of its domains; of many, who it is
-    that is told best."""
+    """Return how well an attacker distinguishes a client's training samples from others of its domains; with many
+    clients, those who are recognised best."""
     found = view.results.memberships
     if view.many:
         found = sorted(found, key=lambda m: -m.auc)[:MANY]

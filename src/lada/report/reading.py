@@ -1,4 +1,4 @@
-"""Reading a run folder. What is missing or malformed is said in words that name the folder and the fix."""
+"""Reads a run's folder. Errors about missing or malformed files name the folder and the fix."""
 
 import math
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from lada.core.results import SCHEMA_VERSION, Results
 from lada.core.sealed import is_sealed, unseal, unsealed_file
 
 BATCH = 65_536
-"""Rows of allocations.parquet that are in memory at a time."""
+"""The most rows of allocations.parquet that are in memory at a time."""
 NOTED = "noted"
-"""The folder with a file for each round that is over."""
+"""The folder with a file for each finished round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row of allocations.parquet: one public sample as one direction of one pair saw it in one round."""
+    """One row of allocations.parquet: one public sample in one direction of one pair in one round."""
 
     round: int
     teacher: str
@@ -33,7 +33,7 @@ class Candidate:
     score: float | None
     chosen: bool
     source: str | None
-    """Whose path is learnt: `teacher`, `student`, or None where the sample was left out."""
+    """Whose path is learnt: `teacher`, `student`, or None if the sample was not chosen."""
     teacher_right: bool | None
     student_right: bool | None
     reason: str | None
@@ -69,15 +69,15 @@ def read_results(run_folder: Path) -> Results:
 
 
 def rounds_over(run_folder: Path) -> int:
-    """Return the last round that is over; -1 where nobody has noted any."""
+    """Return the last finished round; -1 if none is recorded."""
     names = (file.stem for file in (run_folder / NOTED).glob("*.json"))
     return max((int(name) for name in names if name.isascii() and name.isdigit()), default=-1)
 
 
 def read_candidates(run_folder: Path) -> list[Candidate]:
-    """Return the rows of allocations.parquet in file order; none where there is no such file.
+    """Return the rows of allocations.parquet in file order; none without such a file.
 
-    A score that is not a finite number is read as None. Raises InputError where the file is malformed.
+    A score that is not a finite number is read as None. Raises InputError if the file is malformed.
     """
     rows = [row for batch in read_batches(run_folder) for row in batch.to_pylist()]
     for row in rows:
@@ -89,7 +89,7 @@ def read_candidates(run_folder: Path) -> list[Candidate]:
 def read_batches(run_folder: Path) -> Iterator[pa.RecordBatch]:
     """Yield the rows of allocations.parquet in file order, with the columns of Candidate, some at a time.
 
-    None where there is no such file. Raises InputError where the file is malformed.
+    None without such a file. Raises InputError if the file is malformed.
     """
     file = run_folder / "allocations.parquet"
     if not file.exists() and not is_sealed(file):

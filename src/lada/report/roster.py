@@ -16,11 +16,11 @@ HEAD = (
     "general before", "general after", "sent, bytes", "received, bytes", "compute, s", "times missing",
 )  # fmt: skip
 WORDS = 2
-"""So many columns hold text, the others numbers."""
+"""The number of columns that hold text; the others hold numbers."""
 
 
 def roster(view: View) -> Markup | None:
-    """Return JSON with `head`, `words` and a row per client, fit to stand in a script element; None for few clients."""
+    """Return JSON with `head`, `words` and a row per client, safe within a script element; None for few clients."""
     if not view.many:
         return None
     missing = Counter(gone.party for gone in view.results.missing)

@@ -1,4 +1,4 @@
-"""The chart of a leaderboard: how good each method is against what it costs."""
+"""The chart of a leaderboard: the accuracy of each method against its cost."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from markupsafe import Markup
 from lada.report.charts import GLYPH, STYLES, WIDTH, Canvas, clip, coordinate, marker, spread, ticks
 
 NAME = 16
-"""Most letters of a name in the chart."""
+"""The most letters of a name in the chart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One method: its cost, 0 or more, and its value in percent with its interval where it has one."""
+    """One method: its cost, 0 or more, and its value in percent, with its interval if it has one."""
 
     name: str
     cost: float
@@ -26,7 +26,8 @@ class Spot:
 
 
 def decades(least: float, most: float) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten that enclose two costs above 0; over three decades powers of ten alone."""
+    """Return 1, 2 and 5 times powers of ten that enclose two costs above 0; beyond three decades, only powers of
+    ten."""
     first, last = math.floor(math.log10(least)), math.ceil(math.log10(most) + 1e-9)
     factors = (1,) if last - first > 3 else (1, 2, 5)
     marks = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]

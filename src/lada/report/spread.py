@@ -1,4 +1,4 @@
-"""How values of many clients are told: where they lie, from the least to the most, and what they are on average."""
+"""Summarises the values of many clients: their distribution from minimum to maximum, and their mean."""
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
@@ -7,15 +7,15 @@ import numpy as np
 
 TableRow = tuple[str, ...]
 PLACES = {"least": 0.0, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "most": 1.0}
-"""Shares (0..1) of the clients that lie at or below each value."""
+"""The shares (0..1) of the clients at or below each value."""
 MEAN = "mean"
 LABELS = (MEAN, *PLACES)
 
 
 def spread(values: Iterable[float | None]) -> dict[str, float] | None:
-    """Return the mean of the known values and the value at each of PLACES; None where none is known.
+    """Return the mean of the known values and the value at each of PLACES; None if none is known.
 
-    A place between two values is interpolated. A value that is not finite counts as not known.
+    A place between two values is interpolated. A value that is not finite counts as unknown.
     """
     known = sorted(value for value in values if value is not None and np.isfinite(value))
     if not known:
@@ -31,7 +31,7 @@ def spread_rows(
     beside: TableRow = (),
     labels: Sequence[str] = LABELS,
 ) -> list[TableRow]:
-    """Return a row for each of `labels`, each column by itself with how it is written; none where nothing is known.
+    """Return a row for each of `labels`, with each column and its format; none if nothing is known.
 
     `who` begins a row's first cell, and the cells `beside` follow it.
     """

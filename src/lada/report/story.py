@@ -1,4 +1,4 @@
-"""The top of the page: what happened in one sentence, and the table that backs it."""
+"""The top of the page: the outcome in one sentence, and the table behind it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ HEAD = ("party", "model", "all domains", "own domains", "other domains", "genera
         "compute")  # fmt: skip
 TOLD = ("overall", "own", "other", "general")
 EXTREMES = 10
-"""Of many clients, so many are shown at either end."""
+"""How many clients are shown at either end if there are many."""
 
 
 def sentence(view: View) -> Markup:
-    """Return what happened, with the numbers in bold."""
+    """Return the outcome as a sentence, with the numbers in bold."""
     if not view.rounds:
         return Markup("Nothing was evaluated in this run.")
     last = view.rounds[-1]
@@ -46,7 +46,7 @@ def _clients(view: View, last: int) -> Markup:
 
 
 def _forgetting(view: View, last: int) -> Markup:
-    """Return a sentence on the clients' general skill; empty before the first round and where it was not measured."""
+    """Return a sentence on the clients' general skill; empty before the first round, or if it was not measured."""
     before, after = (view.mean_of(view.clients, "general", round) for round in (view.rounds[0], last))
     if last == view.rounds[0] or before is None or after is None:
         return Markup("")
@@ -92,7 +92,7 @@ def _boundary(view: View) -> str:
 
 
 def summary(view: View) -> Table:
-    """Return one row per party: who it is, before and after, traffic, seconds."""
+    """Return one row per party: name and model, before and after, traffic, seconds."""
     caption = (
         "Percent right before the first round → after the last, with 95 % intervals. General skill needs no domain "
         "knowledge; a fall means forgetting."
@@ -118,7 +118,7 @@ def _party(view: View, party: PartyInfo) -> tuple[str, ...]:
 
 
 def _crowd(view: View, models: str) -> list[tuple[str, ...]]:
-    """Return where the clients' values lie: of each accuracy before, after and by how much it changed."""
+    """Return the distribution of the clients' values: for each accuracy before, after and the change."""
     names = [client.name for client in view.clients]
     ends = [view.ends(name) for name in names]
     places: list[list[dict[str, float] | None]] = []
@@ -152,7 +152,7 @@ def _places(
 
 
 def extremes(view: View) -> list[Table]:
-    """Return the clients of many that gained most and least over all domains; nothing where each has a row."""
+    """Return the clients that gained most and least over all domains; empty if each client has a row."""
     if not view.many:
         return []
     moved = [(change, client) for client in view.clients if (change := gained(view, client)) is not None]
@@ -171,19 +171,19 @@ def extremes(view: View) -> list[Table]:
 
 
 def value_of(end: Evaluation | None, measure: str) -> float | None:
-    """Return one of TOLD of an evaluation; None where it was not measured."""
+    """Return one of an evaluation's values TOLD; None if it was not measured."""
     interval = None if end is None else getattr(end, measure)
     return None if interval is None else interval.value
 
 
 def gained(view: View, party: PartyInfo) -> float | None:
-    """Return by how many points a party changed over all domains; None where that is not known."""
+    """Return a party's change over all domains, percentage points; None if unknown."""
     before, after = view.ends(party.name)
     return None if before is None or after is None else after.overall.value - before.overall.value
 
 
 def _inside(party: PartyInfo) -> str:
-    """Return what is known of a party's model beside its name."""
+    """Return what is known about a party's model besides its name."""
     if party.architecture == "api":
         return "behind an API"
     parameters = f"{party.parameters:,}".replace(",", "\u202f")
@@ -203,7 +203,8 @@ def _change(before: Evaluation | None, after: Evaluation | None, measure: str) -
 
 
 def missing(view: View) -> Table:
-    """Return who was missing when, and why; of many, in how many phases the most often missing were."""
+    """Return the missing clients with time and reason; if there are many, how often the most frequent ones were
+    missing."""
     head, caption = ("client", "round", "phase", "why"), "Clients without which a phase went on."
     if view.many and len(view.results.missing) > MANY:
         times = Counter((gone.party, gone.why) for gone in view.results.missing)

@@ -1,4 +1,4 @@
-"""The chart of an allocator's scores: every candidate by its difficulty, left out or chosen."""
+"""The chart of an allocator's scores: every candidate by its difficulty, chosen or not."""
 
 import math
 from collections import Counter
@@ -10,7 +10,7 @@ from markupsafe import Markup
 from lada.report.charts import GLYPH, WIDTH, Canvas, coordinate, ticks
 
 ROOM = 5 * GLYPH
-"""Units that the words under half a column need."""
+"""The width that the words under half a column need, units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +21,17 @@ class Dot:
     value: float
     chosen: bool
     right: bool | None
-    """Whether the teacher's answer is right; None where nobody could check it."""
+    """Whether the teacher's answer is right; None if it could not be checked."""
 
     @property
     def kind(self) -> str:
-        """Return the class that it is drawn in."""
+        """Return the class with which it is drawn."""
         right = {True: "right", False: "wrong", None: "open"}[self.right]
         return f"dot {'in' if self.chosen else 'out'} {right}"
 
     @property
     def told(self) -> str:
-        """Return in words what all dots of its kind have in common."""
+        """Return in words what all dots of its kind share."""
         right = {True: "teacher right", False: "teacher wrong", None: "teacher not checked"}[self.right]
         return f"{'chosen' if self.chosen else 'left out'}, {right}"
 
@@ -45,12 +45,12 @@ def strip(
     counts: Mapping[tuple[int | None, bool], int] | None = None,
     threshold: float | None = None,
 ) -> Markup:
-    """Draw scores by difficulty: left-out candidates on the left of a column, chosen ones on its right.
+    """Draw scores by difficulty: omitted candidates on the left of a column, chosen ones on its right.
 
     The `counts` under a column, by its difficulty and whether it was chosen, are by default of all dots; at most `most`
-    are drawn, taken evenly from all. A dashed line marks the `threshold` from which candidates were chosen.
-    A dot is a teacher that was right, a cross one that was wrong, a short bar one that nobody could check. Each path of
-    dots has their scores in `data-values`, in its own order, for the page's script to show.
+    are drawn, taken evenly from all. A dashed line marks the `threshold` from which candidates were chosen. A dot is a
+    teacher that was right, a cross one that was wrong, a short bar one that could not be checked. Each path of dots has
+    their scores in `data-values`, in its own order, for the page's script to show.
     """
     left, right, above, below, height = 46.0, 6.0, 12.0, 58.0, 242.0
     canvas = Canvas(WIDTH, height)

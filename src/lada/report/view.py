@@ -1,4 +1,4 @@
-"""What the page asks of a run again and again: who, which rounds, before and after, means over clients."""
+"""The lookups of a page in a run's results: parties, rounds, before and after, means over clients."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ class Figure:
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the known values, None where none is known."""
+    """Return the mean of the known values; None if none is known."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
 
@@ -61,7 +61,7 @@ class View:
 
     @cached_property
     def servers(self) -> list[PartyInfo]:
-        """The parties with the role `server` (one, or none in a run of clients alone)."""
+        """The parties with the role `server` (one, or none in a run of only clients)."""
         return [party for party in self.results.parties if party.role == "server"]
 
     @cached_property
@@ -76,7 +76,7 @@ class View:
 
     @cached_property
     def rounds(self) -> list[int]:
-        """Every round that was evaluated, ascending; 0 is before anything."""
+        """Every round that was evaluated, ascending; 0 is before the first round."""
         return sorted({evaluation.round for evaluation in self.results.evaluations})
 
     @cached_property
@@ -96,7 +96,7 @@ class View:
 
     @cached_property
     def crowd(self) -> str:
-        """What all clients together are called."""
+        """The name for all clients together."""
         return counted(len(self.clients), "client")
 
     @cached_property
@@ -108,16 +108,16 @@ class View:
         return 0 if party.role == "server" else self._styles[party.name]
 
     def evaluation(self, party: str, round: int) -> Evaluation | None:
-        """Return one party's evaluation after one round, None where there is none."""
+        """Return one party's evaluation after one round; None if there is none."""
         return self._evaluations.get((party, round))
 
     def value(self, party: str, round: int, measure: str) -> Interval | None:
-        """Return one of MEASURES, None where it was not measured."""
+        """Return one of MEASURES; None if it was not measured."""
         evaluation = self.evaluation(party, round)
         return None if evaluation is None else getattr(evaluation, measure)
 
     def ends(self, party: str) -> tuple[Evaluation | None, Evaluation | None]:
-        """Return a party's first and last evaluation; the last is None where there is one only."""
+        """Return a party's first and last evaluation; the last is None if there is only one."""
         known = [found for round in self.rounds if (found := self.evaluation(party, round)) is not None]
         return (known[0] if known else None, known[-1] if len(known) > 1 else None)
 

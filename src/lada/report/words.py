@@ -1,4 +1,4 @@
-"""How numbers are written on the page."""
+"""The format of numbers on the page."""
 
 import math
 
@@ -22,7 +22,7 @@ def percent(value: float) -> str:
 
 
 def whole_percent(value: float) -> str:
-    """Return `61 %`, for axes and tips where a decimal says nothing."""
+    """Return `61 %`, for axes and tips, where decimals are pointless."""
     return f"{value:.3g}{THIN}%"
 
 
@@ -39,7 +39,8 @@ def interval(value: Interval | None) -> Markup:
 
 
 def size(count: float) -> str:
-    """Return bytes for people, in powers of 1000, to three digits or fewer: `999 B`, `1.2 kB`, `12.3 MB`, `412 MB`."""
+    """Return bytes in readable form, in powers of 1000, with at most three digits: `999 B`, `1.2 kB`, `12.3 MB`, `412
+    MB`."""
     if round(count) < 1000:
         return f"{count:.0f}{THIN}B"
     for unit in ("kB", "MB", "GB", "TB"):
@@ -50,7 +51,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds for people: `12.3 s`, `2 min 05 s`, `1 h 02 min`."""
+    """Return seconds in readable form: `12.3 s`, `2 min 05 s`, `1 h 02 min`."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f}{THIN}s"
     whole = round(seconds)

@@ -150,7 +150,7 @@ def limit_by_gold_texts(
     """Return the allocations by client, without the soft targets of those that contradict the gold texts.
 
     The `lessons` are all gold texts, so that a liar cannot guess which ones count; the `clients` have them with soft
-    targets. The party's own losses count beside those of the clients. Notices name those left out.
+    targets. The party's own losses count in addition to those of the clients. Notices name those left out.
     """
     texts = party.learner.tokenize([lesson.chosen for lesson in lessons])
     spelled = {x.sample_id: text for x, text in zip(lessons, texts, strict=True) if text is not None}
