@@ -26,7 +26,7 @@ def tags() -> str:
     """Return a table of all tags, each with its meaning and the methods that have it."""
     found = [(kind, method) for kind, point in POINTS.items() for method in point.registry]
     rows = [("tag", "meaning", "methods"), ("---",) * 3]
-    for tag, means in (ELICITATION | LEARNING).items():
+    for tag, means in {**ELICITATION, **LEARNING}.items():
         named = [f"[`{m.name}`](options.md#{kind}-{m.name})" for kind, m in found if tag in m.tags]
         rows.append((f"`{tag}`", means, ", ".join(named) or "–"))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

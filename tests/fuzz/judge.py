@@ -128,7 +128,7 @@ def _scores(scores: Any) -> None:
 def _vocabulary(data: bytes) -> None:
     tokens, eos = vocabulary.decode(data)
     _expect(vocabulary.decode(vocabulary.encode(tokens, eos)) == (tokens, eos), "vocabulary differs")
-    _expect(0 <= eos < len(tokens), "eos")
+    _expect(eos is None or 0 <= eos < len(tokens), "eos")
 
 
 def _adapter(data: bytes) -> None:

@@ -36,7 +36,7 @@ def scores(*rows: np.ndarray, tokens: list[int] | None = None, ids: list[int] | 
     return TokenScores(own, spans, SparseLogProbs(named, np.array(rows, np.float32)))
 
 
-def swing(**options: Any) -> Swing:
+def swing(**options: Any) -> Any:
     return Swing(SwingOptions(**{"seeded": True, **options}))
 
 
@@ -113,7 +113,7 @@ def test_what_leaves_is_a_distribution(
 
 
 def test_a_wrong_option_is_refused():
-    for wrong, why in (
+    faults: tuple[tuple[dict[str, Any], str], ...] = (
         ({"most_temperature": 1.5, "temperature": 2.0}, "below temperature"),
         ({"score": "patterns"}, "expected pii or patterns"),
         ({"score": "patterns", "patterns": ("(",)}, "no regular expression"),
@@ -122,7 +122,8 @@ def test_a_wrong_option_is_refused():
         ({"temperature": 0.5}, "greater than or equal to 1"),
         ({"words": 0}, "greater than or equal to 1"),
         ({"full_gap": 0.0}, "greater than or equal"),
-    ):
+    )
+    for wrong, why in faults:
         with pytest.raises(ValueError, match=why):
             SwingOptions(**wrong)
 

@@ -32,9 +32,9 @@ Groups = Literal["none", "domain", "answer"]
 class RegionOptions(Options):
     """Which questions resemble a client's own."""
 
-    centres: int = Field(8, ge=1, le=1000)
+    centres: int = Field(default=8, ge=1, le=1000)
     """Number of clusters of the private questions, or of each group of them. Fewer, if fewer of them differ."""
-    quantile: float = Field(0.9, gt=0, le=1)
+    quantile: float = Field(default=0.9, gt=0, le=1)
     """Share of the private questions whose distance from the nearest centre lies within the radius."""
     groups: Groups = "none"
     """Cluster the private questions of each `domain`, or of each gold `answer` as in a classifier, separately. A public
@@ -103,7 +103,7 @@ def _centres(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
 
     count = min(count, len(np.unique(vectors, axis=0)))
     with threadpool_limits(1):  # the bits of a sum depend on how many threads share it
-        return k_means(vectors, count, n_init=4, random_state=seed % 2**32)[0]  # pyright: ignore[reportReturnType]
+        return k_means(vectors, count, n_init=4, random_state=seed % 2**32)[0]  # pyright: ignore
 
 
 @ALLOCATORS.register(

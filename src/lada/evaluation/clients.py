@@ -1,6 +1,7 @@
 """Figures over the clients of one run: fairness, and what their accuracy goes together with."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,4 +30,6 @@ def rank_correlation(a: Sequence[float | None], b: Sequence[float | None]) -> fl
         return None
     from scipy.stats import spearmanr  # here, since it takes as long to import as many a command to run
 
-    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+    one, other = zip(*pairs, strict=True)
+    correlation: Any = spearmanr(one, other)
+    return float(correlation.statistic)

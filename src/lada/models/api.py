@@ -186,7 +186,7 @@ class ApiLearner(LearnerBase):
             return Answer("", self._unsure(""), refused=True)
         if reply.model and not alike(self._options.model, reply.model):
             self._count("answer comes", f"from another model than {self._options.model!r}", repr(reply.model))
-        used = {"read": reply.input_tokens or 0, "written": reply.output_tokens or 0}
+        used: dict[str, Any] = {"read": reply.input_tokens or 0, "written": reply.output_tokens or 0}
         if reply.refused:
             self._count("answer is", "none", reply.why)
             return Answer("", self._unsure(""), cut=reply.cut, refused=True, **used)

@@ -5,8 +5,6 @@ See lada.allocators.edgefd for the rule and its sources. The server averages ove
 
 from dataclasses import replace
 
-import numpy as np
-
 from lada.allocators.edgefd import Region, RegionOptions, groups_of
 from lada.core.needs import State, needs
 from lada.core.plural import counted
@@ -42,7 +40,7 @@ class EdgeFd(Policy):
         region = Region.from_state(state)
         samples, vectors = owner.embed()
         inside = region.distances(vectors, groups_of(samples, self.options.groups)) <= region.radius
-        known = {samples[i].id for i in np.flatnonzero(inside)}
+        known = {sample.id for sample, near in zip(samples, inside, strict=True) if near}
         kept = tuple(path for path in knowledge.paths if path.sample_id in known)
         owner.note(
             f"sends {len(kept)} of {counted(len(knowledge.paths), 'path')}, since it knows nothing like the others"
