@@ -101,9 +101,20 @@ def test_groups_are_domains_or_answers_and_an_unknown_one_belongs_to_none():
 
 
 def test_equal_questions_have_no_more_centres_than_there_are_different_ones():
-    found = region([(1, 1)] * 3 + [(2, 2)], RegionOptions(centres=8))
+    found = region([(1, 1)] * 30 + [(2, 2)], RegionOptions(centres=8))
     assert sorted(found.centres.tolist()) == [[1, 1], [2, 2]]
     assert found.radius == 0.0
+
+
+def test_few_questions_have_few_centres_so_that_the_radius_means_something():
+    rng = np.random.default_rng(0)
+    assert [len(region(rng.normal(size=(n, 2)), RegionOptions(centres=3)).centres) for n in (1, 19, 20, 90)] == [
+        1,
+        1,
+        2,
+        3,
+    ]
+    assert region(rng.normal(size=(6, 2)), RegionOptions(centres=8)).radius > 0.1
 
 
 def test_without_private_questions_a_client_takes_nothing_and_a_server_all():

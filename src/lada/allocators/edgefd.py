@@ -27,13 +27,16 @@ from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, OwnQuestions, Sample, Verb
 
 Groups = Literal["none", "domain", "answer"]
+PER_CENTRE = 10
+"""Minimum number of questions per centre. With one question each, all distances and so the radius would be 0."""
 
 
 class RegionOptions(Options):
     """Which questions resemble a client's own."""
 
     centres: int = Field(default=8, ge=1, le=1000)
-    """Number of clusters of the private questions, or of each group of them. Fewer, if fewer of them differ."""
+    """Number of clusters of the private questions, or of each group of them. There are fewer if a cluster would have
+    fewer than ten questions or if fewer questions differ."""
     quantile: float = Field(default=0.9, gt=0, le=1)
     """Share of the private questions whose distance from the nearest centre lies within the radius."""
     groups: Groups = "none"
@@ -98,10 +101,10 @@ def groups_of(samples: Sequence[Sample], by: Groups) -> np.ndarray:
 
 
 def _centres(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return the centres of k-means over `vectors` [n, width], at most as many as there are different ones."""
+    """Return at most `count` centres of k-means over `vectors` [n, width]; see RegionOptions.centres."""
     from sklearn.cluster import k_means  # seconds to import, which a command that only looks does not need
 
-    count = min(count, len(np.unique(vectors, axis=0)))
+    count = min(count, max(1, len(vectors) // PER_CENTRE), len(np.unique(vectors, axis=0)))
     with threadpool_limits(1):  # the bits of a sum depend on how many threads share it
         return k_means(vectors, count, n_init=4, random_state=seed % 2**32)[0]  # pyright: ignore
 
