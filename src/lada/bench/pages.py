@@ -55,6 +55,7 @@ def _markdown(
     yield f"{suite.about.strip()}\n" if suite.about else ""
     count = f"{len(outcomes)} of {counted(len(list(suite.reported())), 'cell')}"
     yield f"`lada bench --suite {suite.name}` regenerates it: {count}, {_environment(outcomes)}. {_seconds(outcomes)}\n"
+    yield "[The leaderboard](leaderboard.html) has charts, and tables that can be sorted.\n"
     yield "## How to read this page\n"
     yield f"{explained(suite)}\n"
     if said:
