@@ -29,7 +29,7 @@ test-slow: $(VENV)/.dev ## run the tests that train for minutes
 attack: $(VENV)/.dev ## run every attack in tests/attacks; 15 minutes
 	@$(BIN)/python tests/attacks/run_attacks.py $(ARGS)
 
-lint: $(VENV)/.dev ## check style, format, import layers, types and the English of the pages
+lint: $(VENV)/.dev ## check style, format, import layers, types and the English of pages and docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports

@@ -1,9 +1,11 @@
-"""Check the English of the pages: `python docs/prose.py` (part of `make lint`) names file, line and what to write.
+"""Check the English of the pages and docstrings: `python docs/prose.py` (part of `make lint`) names what to change.
 
-The rules are in prose.yaml: phrases to leave behind, openings that make a fragment of a sentence, and the longest
-sentence. Code, anchors and the addresses of links are skipped. Each cell of a table is a paragraph, and may be a note.
+The rules are in prose.yaml: phrases to avoid, openings that make a fragment of a sentence, and the longest sentence.
+Code, anchors and the addresses of links are skipped. Each cell of a table is a paragraph, and may be a note. Docstrings
+are checked only for phrases, since `Return …` and `Shapes: …` are no sentences.
 """
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -43,21 +45,33 @@ def findings(text: str) -> Iterator[Finding]:
             start += len(sentence)
 
 
-def pages(root: Path) -> list[Path]:
-    """Return the files that are checked, in order."""
-    return [*sorted(root.glob("*.md")), *sorted(root.glob("docs/*.md"))]
+def docstring_findings(source: str) -> Iterator[Finding]:
+    """Yield what is wrong with the docstrings of a Python file, also of those below a variable or a field."""
+    bodies = (body for node in ast.walk(ast.parse(source)) if isinstance(body := getattr(node, "body", None), list))
+    for statement in (statement for body in bodies for statement in body):
+        match statement:
+            case ast.Expr(ast.Constant(str(text)), lineno=first):
+                bare = CODE.sub(lambda code: "`code`" + "\n" * code[0].count("\n"), text)
+                for offset, found, say in _phrases(bare, in_docstring=True):
+                    yield Finding(first + bare.count("\n", 0, offset), " ".join(found.split()), say)
+
+
+def files(root: Path) -> list[Path]:
+    """Return the files that are checked: the pages in order, then the modules."""
+    return [*sorted(root.glob("*.md")), *sorted(root.glob("docs/*.md")), *sorted(root.glob("src/lada/**/*.py"))]
 
 
 def main() -> int:
-    """Check all pages and return 1 where one has more findings than prose.yaml allows it, else 0."""
-    reports = [report(page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")) for page in pages(ROOT)]
+    """Check all files and return 1 if one has more findings than prose.yaml allows, else 0."""
+    reports = [report(file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8")) for file in files(ROOT)]
     print("".join(reports), end="")
     return int(any(reports))
 
 
 def report(name: str, text: str) -> str:
-    """Return a line for each finding of a page that has more of them than it may have, else nothing."""
-    found, allowed = list(findings(text)), RULES["allowed"].get(name, 0)
+    """Return a line for each finding of a file that has more of them than it may have, else nothing."""
+    found = sorted((docstring_findings if name.endswith(".py") else findings)(text), key=lambda each: each.line)
+    allowed = RULES["allowed"].get(name, 0)
     if len(found) <= allowed:
         return ""
     lines = [f"{name}:{each.line}: {each.found!r}: {each.say}\n" for each in found]
@@ -70,12 +84,20 @@ def _wrong(sentence: str, is_cell: bool) -> Iterator[tuple[int, str, str]]:
     for rule in [] if is_cell else RULES["openings"]:
         if found := re.match(rule["find"], bare):
             yield len(sentence) - len(bare), found[0], rule["say"]
-    for rule in RULES["phrases"]:
-        for found in re.finditer(rule["find"].replace(" ", r"\s+"), sentence, re.IGNORECASE):
-            yield found.start(), found[0], rule["say"]
+    yield from _phrases(sentence)
     words = re.findall(r"\S*\w\S*", sentence)
     if len(words) > RULES["longest"]:
         yield 0, " ".join(words[:6]) + " …", f"{len(words)} words; split it, {RULES['longest']} are the most"
+
+
+def _phrases(text: str, in_docstring: bool = False) -> Iterator[tuple[int, str, str]]:
+    """Yield offset, text and remedy of each phrase to avoid."""
+    rules = RULES["phrases"]
+    if in_docstring:
+        rules = [rule for rule in rules if rule.get("only") != "pages"] + RULES["docstrings"]
+    for rule in rules:
+        for found in re.finditer(rule["find"].replace(" ", r"\s+"), text, re.IGNORECASE):
+            yield found.start(), found[0], rule["say"]
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, str, bool]]:

@@ -32,6 +32,40 @@ def test_each_rule_finds_its_example(kind: str, rule: dict[str, str], monkeypatc
     assert [each.say for each in prose.findings(rule["wrong"])] == [rule["say"]]
 
 
+@pytest.mark.parametrize("rule", prose.RULES["docstrings"], ids=lambda rule: rule["wrong"])
+def test_each_rule_of_docstrings_finds_its_example(rule: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prose, "RULES", {**prose.RULES, "phrases": [], "docstrings": [rule]})
+    found = prose.docstring_findings(f'def f():\n    """{rule["wrong"]}"""\n')
+    assert [(each.line, each.say) for each in found] == [(2, rule["say"])]
+
+
+def test_docstrings_are_checked_for_phrases_wherever_they_stand() -> None:
+    source = '''"""A module, made
+anew by `anew`."""
+
+LIMIT = "not a docstring, anew"
+"""Bytes that go
+to the bit."""
+
+
+class Options:
+    """There is none. Nor is this a sentence."""
+
+    size: int = 1
+    """The size; None where
+    it is unknown. A comment: anew."""  # anew
+'''
+    assert [
+        (each.line, each.found) for each in sorted(prose.docstring_findings(source), key=lambda each: each.line)
+    ] == [
+        (2, "anew"),
+        (6, "to the bit"),
+        (13, "None where"),
+        (14, "anew"),
+    ]
+    assert prose.report("src/lada/a.py", source).count("anew") == 2
+
+
 def test_a_finding_has_its_line_and_what_to_write() -> None:
     assert [(each.line, each.found, each.say) for each in prose.findings(PAGE)] == [
         (4, "by way of", "through"),
@@ -72,6 +106,6 @@ def test_a_page_is_told_only_when_it_has_more_than_it_may(monkeypatch: pytest.Mo
     )
 
 
-def test_every_page_with_an_allowance_exists_and_none_is_passed_over() -> None:
-    names = [page.relative_to(prose.ROOT).as_posix() for page in prose.pages(prose.ROOT)]
-    assert {"README.md", "CHANGELOG.md", "docs/methods.md", *prose.RULES["allowed"]} <= set(names)
+def test_every_file_with_an_allowance_exists_and_none_is_passed_over() -> None:
+    names = [file.relative_to(prose.ROOT).as_posix() for file in prose.files(prose.ROOT)]
+    assert {"README.md", "CHANGELOG.md", "docs/methods.md", "src/lada/config.py", *prose.RULES["allowed"]} <= set(names)

@@ -77,7 +77,9 @@ def test_who_reads_it_says_so_in_one_line(reader: str, name: str):
     with pytest.raises(InputError) as caught:
         READERS[reader](name)
     assert len(str(caught.value).splitlines()) == 1
-    assert re.search("there is no|does not exist|no shipped|neither|no Python file|holds no", str(caught.value))
+    assert re.search(
+        "there is no|does not exist|no shipped|neither|not an existing Python file|holds no", str(caught.value)
+    )
 
 
 def test_a_folder_of_keys_too_has_none(tmp_path: Path):

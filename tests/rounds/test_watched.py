@@ -191,5 +191,7 @@ def test_a_study_whose_losses_cannot_be_read_is_refused_before_round_1():
     pytest.importorskip("dp_accounting")
     private = run(reward="batches")
     private["clients"][0]["distil"] = {"steps": 1, "batch_size": 2, "dp": {"noise_multiplier": 1.0}}
-    with pytest.raises(InputError, match=r"clients.warehouse.*'lada_paper' reads the losses .* which dp lets nobody"):
+    with pytest.raises(
+        InputError, match=r"clients.warehouse.*'lada_paper' reads the losses .* which dp does not reveal"
+    ):
         make_config(private)

@@ -12,7 +12,7 @@ from lada.core.terms import Vocabulary
 
 KIND = "vocabulary"
 MOST = 2**20
-"""Most tokens."""
+"""The most tokens."""
 LONGEST = 4096
 """The most bytes of one token."""
 NO_END = "none"

@@ -201,7 +201,7 @@ def _address(end: End) -> Address:
 def owners(local: tuple[Address, int], remote: tuple[Address, int]) -> set[int]:
     """Return the user ids that own a TCP connection of this machine with these ends, if it is established.
 
-    The kernel lists a closed connection as root's, whoever owned it. So both ends and the state have to match.
+    The kernel lists a closed connection as root's, regardless of its owner. So both ends and the state have to match.
     """
     here, there, found = _kernel_forms(local), _kernel_forms(remote), set()
     for table in TABLES.values():

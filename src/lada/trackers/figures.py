@@ -7,8 +7,8 @@ from typing import Any
 
 SCOPES = ("overall", "own", "other", "general")
 MANY_DOMAINS = 100
-"""Evaluations with more domains than this are logged by scope only: dashboards cope with a few thousand names at
-most."""
+"""Evaluations with more domains than this are logged by scope only: dashboards cope with at most a few thousand
+names."""
 LENGTH = 80
 """Maximum characters of one part of a name; the strictest tracker allows 250 for a whole name."""
 
