@@ -18,6 +18,7 @@ from lada.codecs.base import Codecs
 from lada.codecs.flasc import Flasc, FlascOptions
 from lada.codecs.tensors import write as write_tensors
 from lada.config import make_config
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.limits import Limits
 from lada.federation import party_cache
@@ -381,3 +382,65 @@ def test_where_no_adapter_is_sent_it_is_no_obstacle():
 def test_a_wrong_option_is_refused(wrong: dict[str, Any]):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FlascOptions(**wrong)
+
+
+# The control.
+
+
+def drawn(folder: Path, codec: Flasc, times: int, state: Any = None) -> tuple[list[list[int]], list[bytes], Any]:
+    """Return the places of a server's messages of 40 numbers, ever the same ones, the messages and the last state."""
+    value, reader = Adapter({"a": np.arange(1, 41, dtype=np.float32)}, 3), party(folder, "c", down=0.25, shuffled=True)
+    state, places, sent = codec.init(5) if state is None else state, [], []
+    for _ in range(times):
+        left = state.get("residual", np.zeros(40, np.float32))
+        state, data = codec.encode(state, value)
+        told = part(reader, {ADAPTER: data}, ADAPTER).weights["a"]
+        assert told + state["residual"] == pytest.approx(value.weights["a"] + left, abs=1e-4)  # nothing is lost
+        places.append(np.flatnonzero(told).tolist())
+        sent.append(data)
+    return places, sent, state
+
+
+def test_shuffled_draws_as_many_places_at_random(tmp_path: Path):
+    shuffled, plain = (Flasc(FlascOptions(down=0.25, values="float32", shuffled=each)) for each in (True, False))
+    places, sent, _ = drawn(tmp_path, shuffled, 4)
+    largest, as_many, _ = drawn(tmp_path, plain, 1)
+    assert largest == [list(range(30, 40))]
+    assert [len(each) for each in places] == [10] * 4
+    assert len(set(map(tuple, places))) == 4
+    assert {len(data) for data in sent} == {len(as_many[0])}
+    assert drawn(tmp_path, shuffled, 4)[:2] == (places, sent)
+
+
+def test_shuffled_goes_on_from_a_kept_state(tmp_path: Path):
+    codec = Flasc(FlascOptions(down=0.25, values="float32", shuffled=True))
+    whole, first = drawn(tmp_path, codec, 4), drawn(tmp_path, codec, 2)
+    rest = drawn(tmp_path, codec, 2, bytes_to_arrays(arrays_to_bytes(first[2])))
+    assert first[0] + rest[0] == whole[0]
+    assert first[1] + rest[1] == whole[1]
+
+
+def test_shuffled_draws_only_where_something_is_left_out(tmp_path: Path):
+    assert play(tmp_path, "mean", down=1.0, up=1.0, shuffled=True)[3] == pytest.approx(
+        np.mean(list(STUDIED.values()), axis=0), abs=1e-5
+    )
+    _, received, sent, _ = play(tmp_path, "mean", down=1.0, up=0.5, shuffled=True)
+    assert received == [pytest.approx([0.5, -0.1, 0.3, -0.4])] * 2
+    assert [np.count_nonzero(each) for each in sent] == [2, 2]
+
+
+def test_a_client_without_error_feedback_draws_other_places_each_time(tmp_path: Path):
+    codec = Flasc(FlascOptions(up=0.25, error_feedback=False, shuffled=True))
+    start = {"a": np.zeros(40, np.float32)}
+    state, masks = codec.init(0), set()
+    for _ in range(3):
+        state, data = codec.encode(state, Update({"a": np.ones(40, np.float32)}, 1, start))
+        masks.add(data)
+    assert list(state) == ["seed"]
+    assert len(masks) == 3
+
+
+def test_only_the_control_has_its_key_and_its_seed():
+    assert "shuffled" not in FlascOptions().model_dump()
+    assert FlascOptions(shuffled=True).model_dump()["shuffled"] is True
+    assert Flasc(FlascOptions()).init(5) == {}

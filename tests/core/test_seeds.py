@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lada.core.seeds import by_chance, generator, one_of, seed_of
+from lada.core.seeds import by_chance, generator, next_draw, one_of, seed_of
 
 ADDRESSES = st.lists(st.text(max_size=5) | st.integers(-3, 3), max_size=4).map(tuple)
 
@@ -83,3 +83,14 @@ def test_by_chance_is_what_choice_would_draw(weights, seed):
 def test_by_chance_takes_the_key_whose_share_holds_the_point(point: float, key: str):
     rng: Any = SimpleNamespace(random=lambda: point)
     assert by_chance(rng, {"a": 0.25, "never": 0.0, "b": 0.75}) == key
+
+
+def test_draws_differ_and_a_kept_state_goes_on_alike():
+    state, numbers, states = {"seed": np.array(7)}, [], []
+    for _ in range(3):
+        states.append(state)
+        state, rng = next_draw(state)
+        assert int(state["seed"]) == seed_of(int(states[-1]["seed"]), "next")
+        numbers.append(rng.random())
+    assert len(set(numbers)) == 3
+    assert [next_draw(kept)[1].random() for kept in states] == numbers

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lada.config import make_config
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.errors import InputError
 from lada.core.terms import SparseLogProbs, TokenScores
 from lada.fusers.base import FUSERS
@@ -184,3 +185,44 @@ def test_a_host_that_averages_no_distributions_is_refused():
 def test_options_have_bounds(wrong: dict[str, Any]):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         KnFuOptions(**wrong)
+
+
+# The control.
+
+MEMBERS = {"a": {"x": both(0.7)}, "b": {"x": both(0.6)}, "c": {"x": both(0.2)}}
+
+
+def deals(count: int, state: Any = None) -> tuple[list[dict[str, dict[str, float]]], Any]:
+    """Return the weights of so many rounds with the control, and the last state."""
+    fuser = FUSERS.make("knfu", {"shuffled": True})
+    state, found = fuser.init(5) if state is None else state, []
+    for _ in range(count):
+        state, dealt = fuser.weigh(state, MEMBERS, 2)
+        found.append(dealt.of)
+        assert not any("alone" in notice for notice in dealt.notices)  # it would be no advice
+    return found, state
+
+
+def test_shuffled_deals_a_receivers_weights_to_random_members():
+    _, plain = FUSERS.make("knfu", {}).weigh({}, MEMBERS, 2)
+    found, _ = deals(8)
+    for each in found:
+        for receiver, row in each.items():
+            assert list(row) == ["a", "b", "c"]
+            assert sorted(row.values()) == sorted(plain.of[receiver].values())
+    assert any(each != plain.of for each in found)
+    assert len({tuple(each["c"].values()) for each in found}) > 2  # other places in other rounds
+    tops = [{receiver: max(row, key=row.__getitem__) for receiver, row in each.items()} for each in found]
+    assert any(top["a"] == top["b"] for top in tops)  # each receiver has a deal of its own
+    assert deals(8)[0] == found
+
+
+def test_shuffled_goes_on_from_a_kept_state():
+    whole, (first, state) = deals(5)[0], deals(2)
+    assert first + deals(3, bytes_to_arrays(arrays_to_bytes(state)))[0] == whole
+
+
+def test_only_the_control_has_its_key_and_its_seed():
+    assert "shuffled" not in KnFuOptions().model_dump()
+    assert KnFuOptions(shuffled=True).model_dump()["shuffled"] is True
+    assert FUSERS.make("knfu", {}).init(5) == {}

@@ -16,7 +16,7 @@ from lada.core.errors import InputError
 from lada.core.terms import Knowledge, Likelihood, Path, Sample, SparseLogProbs, TokenScores
 from lada.policies.base import POLICIES, Owner
 from lada.policies.swing import Swing, SwingOptions
-from lada.privacy.sensitivity import by_spans, loss_gap, matches, rare_words
+from lada.privacy.sensitivity import by_spans, dealt, loss_gap, matches, rare_words
 from lada.rounds.knowledge import LIKELIHOODS, SOFT, receive_knowledge, send_knowledge, write_knowledge
 
 LOGITS = np.array([3.0, 1.0, 0.0])
@@ -303,3 +303,43 @@ def test_unseeded_noise_cannot_be_repeated():
     policy = swing(score="patterns", patterns=(r"\d+",), scale=1.0, seeded=False)
     told = {policy.release_scores({}, known, given, owner([]))[1]["s"].top.log_probs.tobytes() for _ in range(3)}
     assert len(told) == 3
+
+
+# The control.
+
+
+def bluntness(shuffled: bool, seed: int = 1) -> dict[str, list[int]]:
+    """Return how blunt a message's positions leave: one of 3 positions is fully sensitive in `s`, none of 40 in `t`."""
+    given = {"t": spelled("a" * 40, "a" * 40), "s": spelled("a1a", "a1a")}
+    policy = swing(score="patterns", patterns=(r"\d",), noise="none", shuffled=shuffled)
+    said = replace(owner([]), seed=seed)
+    _, after = policy.release_scores({}, knowledge(t="a" * 40, s="a1a"), given, said)
+    return {id: [int(row.max() < np.log(0.8)) for row in each.top.log_probs] for id, each in sorted(after.items())}
+
+
+def test_shuffled_deals_the_same_sensitivities_to_other_positions():
+    assert bluntness(shuffled=False) == {"s": [0, 1, 0], "t": [0] * 40}
+    dealt = [bluntness(shuffled=True, seed=seed) for seed in range(4)]
+    assert all(sum(map(sum, each.values())) == 1 for each in dealt)
+    assert any(sum(each["t"]) for each in dealt)  # positions of all texts are one deck
+    assert len({tuple(each["t"]) for each in dealt}) > 1
+    assert dealt == [bluntness(shuffled=True, seed=seed) for seed in range(4)]
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.lists(st.sampled_from([0.0, 0.25, 1.0]), max_size=5)),
+    st.integers(0, 99),
+)
+def test_what_is_dealt_is_what_was_there(values: dict[str, list[float]], seed: int):
+    found = dealt({name: np.array(each) for name, each in values.items()}, np.random.default_rng(seed))
+    assert {name: len(each) for name, each in found.items()} == {name: len(each) for name, each in values.items()}
+    assert sorted(x for each in found.values() for x in each.tolist()) == sorted(
+        x for each in values.values() for x in each
+    )
+    other = dealt({name: np.array(values[name]) for name in reversed(values)}, np.random.default_rng(seed))
+    assert {name: each.tolist() for name, each in found.items()} == {n: each.tolist() for n, each in other.items()}
+
+
+def test_only_the_control_has_its_key():
+    assert "shuffled" not in SwingOptions().model_dump()
+    assert SwingOptions(shuffled=True).model_dump()["shuffled"] is True

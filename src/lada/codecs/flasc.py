@@ -12,6 +12,7 @@ server keeps them. At a client it holds e ← e + Δ - sent, which is ours (erro
 
 import json
 import math
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -27,6 +28,7 @@ from lada.codecs.tensors import read, write
 from lada.core.errors import CodecError
 from lada.core.needs import State
 from lada.core.registry import Options
+from lada.core.seeds import next_draw
 
 MARK, PLACES, VALUES, RESIDUAL = "flasc", "places", "values", "residual"
 TYPES = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
@@ -54,6 +56,9 @@ class FlascOptions(Options):
     """Type of the numbers that are sent."""
     error_feedback: bool = True
     """Whether a client adds what it left out to what it sends next."""
+    shuffled: bool = Field(default=False, exclude_if=operator.not_)
+    """A control for benchmarks: a message has as many numbers, but their places are drawn at random instead of those of
+    the largest magnitude."""
 
 
 @CODECS.register("flasc", options=FlascOptions, paper="arXiv 2406.05233", status="our reading", tags=("weights",))
@@ -69,8 +74,16 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
         self.sparse = options.up < 1
         self._type = TYPES[options.values]
 
+    def init(self, seed: int) -> State:
+        """Return an empty state; with `shuffled`, the seed of the next places."""
+        return {"seed": np.array(seed)} if self.options.shuffled else {}
+
     def encode(self, state: State, value: Adapter | Update) -> tuple[State, bytes]:
-        """See Codec.encode. The state is a vector of n numbers, float32: what has been left out so far."""
+        """See Codec.encode.
+
+        The state is a vector of n numbers, float32: what has been left out so far. With `shuffled`, it also has the
+        seed of the next places.
+        """
         vector, start = _flat(value.weights), value.start if isinstance(value, Update) else None
         form: Form = "adapter" if isinstance(value, Adapter) else "whole" if start is None else "change"
         if start is not None:
@@ -80,7 +93,12 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
             vector = vector + residual
         if why := fault(vector):
             raise CodecError(f"{MARK}: a weight holds {why}")
-        places = top_values.top(vector, self._count(len(vector), form))
+        k, following = self._count(len(vector), form), {}
+        if self.options.shuffled:
+            following, rng = next_draw(state)
+            places = np.sort(rng.permutation(len(vector))[:k])
+        else:
+            places = top_values.top(vector, k)
         values = vector[places].astype(self._type)
         header = {
             "kind": MARK,
@@ -92,7 +110,8 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
         header_number(MARK, header, "samples")
         data = write({PLACES: top_values.pack(places, len(vector)), VALUES: values}, header)
         vector[places] -= values
-        return ({RESIDUAL: vector} if form == "adapter" or self.options.error_feedback else {}), data
+        left = {RESIDUAL: vector} if form == "adapter" or self.options.error_feedback else {}
+        return {**left, **following}, data
 
     def _count(self, size: int, form: str) -> int:
         """Return how many of so many numbers are sent."""

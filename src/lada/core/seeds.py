@@ -30,6 +30,18 @@ def generator(*address: str | int) -> np.random.Generator:
     return np.random.default_rng(seed_of(*address))
 
 
+def next_draw(state: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.random.Generator]:
+    """Return the `seed` that a method keeps in its state for its next draw, and the generator of this draw.
+
+    The first `seed` of a state is that of the method's `init`. So draws differ from call to call, and a method that
+    resumes with a kept state draws the same as one that was never interrupted.
+    """
+    import numpy as np  # here, as above
+
+    seed = int(state["seed"])
+    return {"seed": np.array(seed_of(seed, "next"))}, generator(seed, "draw")
+
+
 def one_of(rng: np.random.Generator, options: Sequence[T]) -> T:
     """Return the option that `rng.choice(options)` would return, unchanged and without an array of all options.
 

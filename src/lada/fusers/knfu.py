@@ -9,6 +9,7 @@ distribution is estimated and the distance d are not in them, so both are option
 concludes that clients with much data that differ a lot do better alone; a notice gives this advice.
 """
 
+import operator
 from collections.abc import Mapping
 from typing import Literal
 
@@ -18,6 +19,7 @@ from pydantic import Field
 from lada.core.needs import State
 from lada.core.plural import counted
 from lada.core.registry import Options
+from lada.core.seeds import next_draw
 from lada.core.terms import SparseLogProbs
 from lada.fusers.base import FUSERS, Fuser, Weights
 
@@ -35,6 +37,9 @@ class KnFuOptions(Options):
     in nats."""
     alone: float = Field(0.95, gt=0, le=1)
     """A notice advises a party to train alone if its own predictions have at least this weight in what it learns."""
+    shuffled: bool = Field(default=False, exclude_if=operator.not_)
+    """A control for benchmarks: the weights of each mixture are dealt to its members at random. They are the same
+    numbers, but no longer those of members that predict alike."""
 
 
 @FUSERS.register(
@@ -55,6 +60,10 @@ class KnFu(Fuser):
     def __init__(self, options: KnFuOptions) -> None:
         self.options = options
 
+    def init(self, seed: int) -> State:
+        """Return an empty state; with `shuffled`, the seed of the next deal."""
+        return {"seed": np.array(seed)} if self.options.shuffled else {}
+
     def weigh(
         self, state: State, members: Mapping[str, Mapping[str, SparseLogProbs]], vocabulary_size: int
     ) -> tuple[State, Weights]:
@@ -70,6 +79,9 @@ class KnFu(Fuser):
         if not names:
             return state, Weights({}, tuple(notices))
         matrix = weights(np.array(list(estimates.values())), self.options.beta, self.options.distance)
+        if self.options.shuffled:
+            state, rng = next_draw(state)
+            matrix = rng.permuted(matrix, axis=1)
         own = dict(zip(names, np.diag(matrix).tolist(), strict=True))
         notices.append(
             f"of {counted(len(names), 'mixture')}, the receiver's own predictions make up {min(own.values()):.1%} to "
@@ -78,7 +90,7 @@ class KnFu(Fuser):
         notices += [
             f"{name} may do better alone: its own predictions make up {share:.1%} of what it learns"
             for name, share in own.items()
-            if share >= self.options.alone and len(names) > 1
+            if share >= self.options.alone and len(names) > 1 and not self.options.shuffled
         ]
         of = {name: dict(zip(names, row, strict=True)) for name, row in zip(names, matrix.tolist(), strict=True)}
         return state, Weights(of, tuple(notices))

@@ -11,6 +11,7 @@ likeliest tokens of p̃ leave, so noise changes which tokens are named. A positi
 A text with a changed position gets the likelihood that its released scores give it.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -28,7 +29,7 @@ from lada.core.terms import Knowledge, Path, Sample, SparseLogProbs, TokenScores
 from lada.policies.base import POLICIES, Owner, Policy
 from lada.privacy.distinctive import texts_of
 from lada.privacy.options import Noisy, Pattern, PiiKind
-from lada.privacy.sensitivity import by_spans, loss_gap, matches, rare_words
+from lada.privacy.sensitivity import by_spans, dealt, loss_gap, matches, rare_words
 
 Warmth = Annotated[float, Field(ge=1, le=STEEPEST, allow_inf_nan=False)]
 
@@ -59,6 +60,9 @@ class SwingOptions(Noisy):
     token of the vocabulary gets noise, so useful scales are near one over its size."""
     where: Literal["probabilities", "logits"] = "probabilities"
     """What the noise is added to."""
+    shuffled: bool = Field(default=False, exclude_if=operator.not_)
+    """A control for benchmarks: the sensitivities of a message's positions are dealt to random positions of it. As many
+    positions are as blunt, but others than those that may be private, which it does not protect."""
 
     @model_validator(mode="after")
     def _warms(self) -> "SwingOptions":
@@ -94,6 +98,9 @@ class Swing(Policy):
         """See Policy.release_scores."""
         paths, released, changed = knowledge.by_id(), {}, 0
         sensitivity = self._sensitivity([(paths[id], each) for id, each in scores.items()], owner)
+        if self.options.shuffled:
+            rng = self.options.generator(owner.seed, knowledge.round, "swing shuffled", owner.name)
+            sensitivity = dealt(sensitivity, rng)
         for id, each in scores.items():
             pi = sensitivity[id]
             rng = self.options.generator(owner.seed, knowledge.round, "swing", owner.name, id)

@@ -6,7 +6,7 @@ name it where the text says something else. So `by_spans` reads both texts.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -89,3 +89,11 @@ def loss_gap(now: SparseLogProbs, before: SparseLogProbs, full: float) -> np.nda
         log_q = np.array([named.get(token, least) for token in ids.tolist()])
         gaps[row] = np.exp(log_p) @ (log_p - log_q)
     return np.clip(gaps / full, 0.0, 1.0)
+
+
+def dealt(sensitivity: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return the sensitivities [n] of several texts, each moved to a random position of any of the texts."""
+    names = sorted(sensitivity)
+    every = np.concatenate([np.zeros(0), *(sensitivity[name] for name in names)])
+    cuts = np.cumsum([len(sensitivity[name]) for name in names])
+    return dict(zip(names, np.split(rng.permutation(every), cuts)[:-1], strict=True))  # the last cut is the end
