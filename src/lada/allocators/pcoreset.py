@@ -30,8 +30,8 @@ class PCoreSetOptions(Drawn):
     """Options of PCoreSet. Without `budget`, half of the candidates are chosen."""
 
     tokens: int = Field(64, ge=1, le=4096)
-    """Number of likeliest tokens of a prediction that are told apart. All others count as one. If the vocabulary is
-    smaller, as with a classifier, all of its tokens are told apart."""
+    """Number of likeliest tokens of a prediction that are distinguished. All others count as one. If the vocabulary is
+    smaller, as with a classifier, all of its tokens are distinguished."""
 
 
 @ALLOCATORS.register(

@@ -110,7 +110,7 @@ def measure(secrets: Sequence[Secret], party: str, seed: int, losses: Losses) ->
 def exposures(config: RunConfig, place: Place, file: Path) -> tuple[Exposure, ...]:
     """Return how exposed the secrets in a file are in the last models of the server and of all clients.
 
-    An LLM behind an API is left out. Raises InputError where data or models are not on this machine.
+    An LLM behind an API is left out. Raises InputError if data or models are not on this machine.
     """
     secrets, task = read_secrets(file), read_task(config, place.base)
     names = [] if config.server.model.remote else [config.server.name]

@@ -91,7 +91,7 @@ class Request:
     calibration: Sequence[Sample] = ()
     """Samples with gold answers. They are answered before the prompts, with the same number of paths."""
     diagnostics: Mapping[str, float] = field(default_factory=dict)
-    """Figures for people."""
+    """Figures for users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The places of the drafts that become public samples; why others do not, with their numbers; figures for people.
+    """The places of the drafts that become public samples; why others do not, with their numbers; figures for users.
 
     Every draft is either kept or counted in `refused`.
     """
@@ -129,7 +129,7 @@ class Augmenter(Pluggable, Generic[OwnOptions]):
     held_out: float = 0.0
     """Share (0..1) of the public samples that are held out for validation."""
     probed: int = 0
-    """Number of other public samples that clients answer beside the validation samples."""
+    """Number of other public samples that clients answer in addition to the validation samples."""
     shown: int = 0
     """Maximum number of samples that a prompt shows."""
     calibrated: int = 0

@@ -98,7 +98,7 @@ def _mixed(verdict: Verdict) -> str:
 
 
 READS: Column = ("what it reads", lambda s: ", ".join(s.reads))
-"""Of what a row's parties can know beside private data."""
+"""Of what a row's parties can know besides private data."""
 SEARCH: list[Column] = [
     ("row", lambda pair: pair[0].row),
     ("track", lambda pair: pair[0].track or NONE),

@@ -35,7 +35,7 @@ from lada.rounds.base import Step
 DOCS = Path(lada.__file__).parents[2] / "docs/methods.md"
 """The page that describes each method, if the package is in its repository."""
 FIRST = "general skill"
-"""The further figure that stands beside accuracy."""
+"""The figure next to accuracy."""
 ACCURACY = """Percent of test questions right after the last round, with 95 % intervals. General skill is that of the
 clients and needs no domain knowledge; a low value means that they forgot some. Select a heading to sort."""
 BY_AREA = """The same difference, the clients’ to {}, by kind of question: points with 95 % intervals. A client’s own
@@ -124,7 +124,7 @@ def _section(
 
 
 def _about(suite: Suite, table: Table, section: Section, standing: Standing, folder: Path) -> Markup:
-    """Return what a row is, with its methods, each linked to what the docs say of it, and what it reads."""
+    """Return what a row is, with its methods, each linked to its documentation, and what it reads."""
     scenario = section.scenario if section.scenario in suite.scenarios else next(iter(suite.scenarios))
     track = suite.track_of(table.title, table.track, (*table.rows, table.against))
     config = suite.cell(any_key(suite, scenario, standing.row, track)).config

@@ -88,7 +88,7 @@ def export(
 
 
 def _check_output(folder: Path) -> None:
-    """Raise InputError where nothing can be written, which is worth knowing before weights are read."""
+    """Raise InputError if nothing can be written. It is checked before any weights are read."""
     if is_folder(folder) and any(folder.iterdir()):
         raise InputError(f"--output: {str(folder)!r} is not empty; name another folder, or delete it")
     there = next(path for path in (folder, *folder.absolute().parents) if exists(path))

@@ -126,7 +126,7 @@ class Classifier(InMemoryLearner):
         verb: Callable[[Sequence[tuple[str, str]]], Sequence[Found]],
         otherwise: Callable[[str], Found],
     ) -> list[Found]:
-        """Return what `verb` says of the pairs whose text is a label, and what `otherwise` says of the other texts."""
+        """Return the result of `verb` for pairs whose text is a label, and of `otherwise` for all other texts."""
         are_labels = [bool(self._encoder.completion(text)) for _, text in pairs]
         told = iter(verb([pair for pair, is_label in zip(pairs, are_labels, strict=True) if is_label]))
         return [

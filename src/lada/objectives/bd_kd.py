@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EQUAL = 1e-6
-"""Nats. Entropies that differ by less may be equal but for rounding."""
+"""Nats. Entropies that differ by less may be equal, apart from rounding."""
 
 
 class BdKdOptions(TopK, Blended):

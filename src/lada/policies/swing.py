@@ -39,7 +39,7 @@ class SwingOptions(Noisy):
 
     score: Literal["gap", "rarity", "patterns"] = "gap"
     """What makes a position sensitive: how far the client's data moved the model there; words that only private samples
-    have; or personal data and your own patterns. `gap` opens the model that the client began with beside its own."""
+    have; or personal data and your own patterns. `gap` also opens the model that the client began with."""
     full_gap: Positive = 1.0
     """With `gap`: nats of expected loss at which a position is fully sensitive."""
     words: int = Field(default=2, ge=1, le=64)

@@ -42,7 +42,7 @@ def by_spans(text: str, scores: TokenScores, words: Sequence[bytes], spans: Span
 def matches(pii: Iterable[PiiKind], patterns: Iterable[str]) -> Spans:
     """Return a function that finds personal data of these kinds and matches of patterns, each with score 1.
 
-    It raises TimeoutError where a pattern takes longer than PATIENCE.
+    It raises TimeoutError if a pattern takes longer than PATIENCE.
     """
 
     def spans(text: str) -> Iterator[tuple[int, int, float]]:

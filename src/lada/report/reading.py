@@ -40,7 +40,7 @@ class Candidate:
 
 
 def read_results(run_folder: Path) -> Results:
-    """Return the results of a run. Raises InputError where it is missing, malformed or of another schema."""
+    """Return the results of a run. Raises InputError if it is missing, malformed or of another schema."""
     if not run_folder.is_dir():
         near = nearest(run_folder.name, (path.name for path in run_folder.parent.glob("*/")))
         raise InputError(f"there is no folder {str(run_folder)!r}; expected that of a run, such as runs/demo{near}")

@@ -22,7 +22,7 @@ class Spot:
     low: float | None = None
     high: float | None = None
     about: str = ""
-    """What is told of it under the pointer."""
+    """The text that appears under the pointer."""
 
 
 def decades(least: float, most: float) -> list[float]:

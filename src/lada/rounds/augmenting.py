@@ -194,7 +194,7 @@ def _answers(
 def _answered(
     party: Party, round: int, purpose: str, asked: list[Sample], augmenter: Augmenter[Any], bill: Bill
 ) -> list[tuple[Draft | None, Sample]]:
-    """Return a draft for each sample, None where no path has an answer."""
+    """Return a draft for each sample, None if no path has an answer."""
     paths = augmenter.options.paths
     written = _call(party, round, purpose, [sample.question for sample in asked], paths, augmenter, bill)
     return [

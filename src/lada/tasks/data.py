@@ -101,7 +101,7 @@ class TaskData:
     def with_generated(self, samples: tuple[Sample, ...]) -> "TaskData":
         """Return the task with `samples` as its generated ones, in place of any others.
 
-        What reads a path's steps and style says nothing of them, since they need not be questions of the corpus.
+        Steps and styles of their paths are unknown, since they need not be questions of the corpus.
         """
         original = tuple(sample for sample in self.public if sample.origin is None)
         return replace(self, public=(*original, *samples))
