@@ -16,6 +16,7 @@ import numpy as np
 
 import lada
 from lada.audit.audit import audit
+from lada.core.plural import counted
 from lada.federation import run_folder
 from lada.federation.parties import let_go, read_task, server_party
 from lada.tasks.builtin import load_builtin
@@ -154,12 +155,12 @@ def page(cells: list[dict[str, Any]], seeds: int) -> str:
     )
     return f"""# Exposure of planted secrets
 
-`python benchmarks/exposure.py --seeds {seeds}` (or `make bench-exposure`) makes this page from `cells.json`. A client
-with the shipped SLM `slm-llama` studies {len(PATIENTS)} codes of four digits. A server with the same model learns only
-the client's soft targets on public texts, which ask for these codes and show wrong ones. The
-[audit](../../docs/privacy.md#blunted-soft-targets) ranks each true code among 1,024: 10 bits for the first place, 1.44
-bits on average without knowledge. The figures are over {seeds * len(PATIENTS)} codes, {len(PATIENTS)} for each of
-{seeds} seeds. The loss, in nats per token, is on the public texts without codes: lower is better.
+`make bench-exposure ARGS="--seeds {seeds}"` makes this page and `cells.json`. A client with the shipped SLM `slm-llama`
+studies {len(PATIENTS)} codes of four digits. A server with the same model learns only the client's soft targets on
+public texts, which ask for these codes and show wrong ones. The [audit](../../docs/privacy.md#blunted-soft-targets)
+ranks each true code among 1,024: 10 bits for the first place, 1.44 bits on average without knowledge. The figures are
+over {counted(seeds * len(PATIENTS), "code")} from {counted(seeds, "seed")}. The loss, in nats per token, is on the
+public texts without codes: lower is better.
 
 | the client's protection | server, mean bits | server, most bits | client, mean bits | server, loss |
 |---|---:|---:|---:|---:|
