@@ -1,4 +1,4 @@
-# What one does with a checkout; `make help` lists the targets. All that is installed goes into .venv.
+# What you can do with a checkout; `make help` lists the targets. Everything is installed into .venv.
 #
 # PYTHON names the interpreters to try, in this order; ARGS goes to the command behind a target:
 #     make demo ARGS="--set rounds=1"        make test ARGS="tests/core -x"        make PYTHON=/opt/py312/bin/python demo
@@ -102,7 +102,7 @@ fuzz: $(VENV)/.dev ## send a million spoilt messages through every check, and ab
 	@$(BIN)/python tests/fuzz/run.py --out results/fuzz $(ARGS)
 	@$(BIN)/python tests/fuzz/run_values.py --out results/fuzz-values
 
-zoo: $(VENV)/.lada ## train the shipped tiny models anew, into zoo/
+zoo: $(VENV)/.lada ## train the shipped tiny models again, into zoo/
 	@$(BIN)/lada zoo build $(ARGS)
 
 clean: ## remove what is installed and cached; keep runs/, results/ and zoo/

@@ -30,7 +30,7 @@ class LalpOptions(RuleOptions):
     """Options of local average log-probability."""
 
     window: int = Field(1, ge=0, le=1_000_000)
-    """Number of preceding steps that the student sees beside the question."""
+    """Number of preceding steps that the student sees with the question."""
     over: Literal["mean", "hardest"] = "mean"
     """Score a path by the mean over its steps, as in the paper, or by the step that the student finds hardest."""
 

@@ -10,7 +10,7 @@ from lada.core.terms import Source
 
 @ALLOCATORS.register("winner", options=RuleOptions, status="our reading", needs=COMPARING)
 class Winner(Memoryless):
-    """If the two answers differ, the path of the party that is surer of its least sure token.
+    """If the two answers differ, the path of the party that is more confident in its least likely token.
 
     A path without an answer never wins. With `gold`, neither does one known to be wrong, from either party.
     """

@@ -26,8 +26,8 @@ def doctor(
     ] = None,
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")] = [],  # noqa: B006
 ) -> None:
-    """Look at this machine; with a configuration, say whether its run fits; with a run, what it took; with a client's
-    file, whether its server can be reached and trusted, and whether its model is sound.
+    """Look at this machine. With a configuration, say whether its run fits; with a run, what it took. With a client's
+    file, say whether its server can be reached and trusted, and whether its model is sound.
 
     Exit code 1: something does not fit or is missing. 2: the configuration is wrong.
     """

@@ -55,7 +55,7 @@ def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B
 
 @app.command()
 def lock(folder: Folder = Path("fed")) -> None:
-    """Write the digests of the wheels in FOLDER/wheels into requirements.lock, for the Dockerfile beside it."""
+    """Write the digests of the wheels in FOLDER/wheels into requirements.lock, for the Dockerfile of FOLDER."""
     from lada.engines.lock import lock as write
 
     with explained():

@@ -36,7 +36,7 @@ def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     output: Annotated[Path, typer.Option(help="The page that compares several runs.")] = Path("comparison.html"),
 ) -> None:
-    """Write the page of a run anew or, for several runs, a page that compares them."""
+    """Write the page of a run again or, for several runs, a page that compares them."""
     from lada.report.comparison import compare
     from lada.report.page import render
 

@@ -58,7 +58,7 @@ def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]
 
 @CODECS.register(KIND)
 class Metrics(Codec[PartyReport, PartyReport]):
-    """What a party measured of itself, without the times, which travel beside it."""
+    """What a party measured of itself, without the times, which travel separately."""
 
     kind = KIND
     about_the_run = True
