@@ -2,6 +2,7 @@
 
 import prose
 import pytest
+from blocks import BLOCKS
 
 RULES = [(kind, rule) for kind in ("phrases", "openings") for rule in prose.RULES[kind]]
 PAGE = """# A page
@@ -109,3 +110,9 @@ def test_a_page_is_told_only_when_it_has_more_than_it_may(monkeypatch: pytest.Mo
 def test_every_file_with_an_allowance_exists_and_none_is_passed_over() -> None:
     names = [file.relative_to(prose.ROOT).as_posix() for file in prose.files(prose.ROOT)]
     assert {"README.md", "CHANGELOG.md", "docs/methods.md", "src/lada/config.py", *prose.RULES["allowed"]} <= set(names)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_what_pages_take_from_the_code_is_plain_english_too(name: str) -> None:
+    made = BLOCKS[name]().replace("answer-anew", "the name of a phase")
+    assert [(each.found, each.say) for each in prose.findings(made)] == []

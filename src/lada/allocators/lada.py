@@ -45,12 +45,11 @@ class LadaOptions(Budgeted):
     """Options of LaDa's filter."""
 
     gold: bool = True
-    """Read the gold answers of public samples: a candidate is a path known to be right where the student is wrong.
-    Without, or where there is none, a candidate is a path with another answer than the student's, of a teacher that is
-    believed."""
+    """Read the gold answers of public samples: a candidate is a right path for a question that the student gets wrong.
+    Without gold answers, a candidate is a path of a trusted teacher with another answer than the student's."""
     vouch: float = Field(0.8, ge=0, le=1)
-    """Without answers: a teacher is believed on everything if it gives the student's answer on more than this share of
-    the tenth of its paths that the student is surest of. 1: no teacher is, and FedMKT's rule holds."""
+    """For samples without gold answers. A teacher that agrees with more than this share of the student's most confident
+    paths (a tenth of all) is trusted on all samples. 1: no teacher is, and FedMKT's rule applies."""
     laps: int = Field(10, ge=0, le=256)
     """Most laps of the race of two copies; it may end from the middle on. 0: nothing is tried, and all candidates are
     studied."""

@@ -94,10 +94,10 @@ class Columns(Options):
 class PartitionOptions(Options):
     """How samples are divided among clients.
 
-    domain: each client gets the domains that it lists. Domains that no client lists are dealt in turn to the clients
-    that list none. A domain with several owners is divided evenly among them. dirichlet: each domain is split in
+    `domain`: each client gets the domains that it lists. Domains that no client lists are dealt in turn to the clients
+    that list none. A domain with several owners is divided evenly among them. `dirichlet` splits each domain in
     proportions drawn from a symmetric Dirichlet distribution (Hsu et al. 2019, arXiv:1909.06335, with domains as
-    labels). given: by the client column. iid: divided evenly.
+    labels). `given`: by the client column. `iid`: divided evenly.
     """
 
     by: Literal["domain", "dirichlet", "given", "iid"] = "domain"
