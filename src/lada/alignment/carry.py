@@ -43,7 +43,7 @@ def carry_batch(
       the target's own token whatever the map says, and source tokens that meet in one target token add up their mass.
     - A target token that covers several source tokens gets the first one's row, but its own token only the
       probability of all of them in turn (chain rule). The mass that it loses in this way is tail mass: the source would
-      have continued differently, but with which target token is not known.
+      have continued differently, with an unknown target token.
     - Any other target token (inside a longer source token, in a span with several tokens on both sides, in no span)
       has no soft target; with `inside="one_hot"` it has its own token with log-prob 0.
 
