@@ -42,8 +42,8 @@ def carry_batch(
     - A target token that one source token matches gets its row: ids go through `mapping`, the source's own token to
       the target's own token whatever the map says, and source tokens that meet in one target token add up their mass.
     - A target token that covers several source tokens gets the first one's row, but its own token only the
-      probability of all of them in turn (chain rule). The mass that it loses in this way is tail mass: the source would
-      have continued differently, with an unknown target token.
+      probability of all of them in turn (chain rule). What it thus loses is tail mass: the source would have gone
+      on otherwise, but to which target token is not known.
     - Any other target token (inside a longer source token, in a span with several tokens on both sides, in no span)
       has no soft target; with `inside="one_hot"` it has its own token with log-prob 0.
 
