@@ -34,10 +34,10 @@ PER_CENTRE = 10
 class RegionOptions(Options):
     """Which questions resemble a client's own."""
 
-    centres: int = Field(8, ge=1, le=1000)
+    centres: int = Field(default=8, ge=1, le=1000)
     """Number of clusters of the private questions, or of each group of them. There are fewer if a cluster would have
     fewer than ten questions or if fewer questions differ."""
-    quantile: float = Field(0.9, gt=0, le=1)
+    quantile: float = Field(default=0.9, gt=0, le=1)
     """Share of the private questions whose distance from the nearest centre lies within the radius."""
     groups: Groups = "none"
     """Cluster the private questions of each `domain`, or of each gold `answer` as in a classifier, separately. A public
@@ -106,7 +106,7 @@ def _centres(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
 
     count = min(count, max(1, len(vectors) // PER_CENTRE), len(np.unique(vectors, axis=0)))
     with threadpool_limits(1):  # the bits of a sum depend on how many threads share it
-        return k_means(vectors, count, n_init=4, random_state=seed % 2**32)[0]  # pyright: ignore[reportReturnType]
+        return k_means(vectors, count, n_init=4, random_state=seed % 2**32)[0]  # pyright: ignore[reportArgumentType, reportReturnType]
 
 
 @ALLOCATORS.register(
