@@ -52,5 +52,14 @@ def test_what_is_not_said_is_unknown():
 
 
 def test_a_verb_reads_as_its_name():
-    assert [f"{verb}" for verb in Verb] == ["answer", "confidence", "judge", "log_probs", "embed", "read", "study"]
+    assert [f"{verb}" for verb in Verb] == [
+        "answer",
+        "explain",
+        "confidence",
+        "judge",
+        "log_probs",
+        "embed",
+        "read",
+        "study",
+    ]
     assert Verb("judge") is Verb.JUDGE

@@ -175,7 +175,7 @@ def test_surprise_is_bounded_both_ways(tiny: Any, monkeypatch: pytest.MonkeyPatc
     # What is certain weighs next to nothing, and what is impossible 5 nats. All else is as unlikely as e^-2.
     learner, hidden = tiny.learner(), []
     monkeypatch.setattr(
-        "lada.models.learner.log_probs_of",
+        "lada.models.in_memory.log_probs_of",
         lambda predicted: (torch.tensor([0.0, -math.inf, *[-2.0] * (len(predicted.own) - 2)]), None),
     )
 

@@ -161,7 +161,7 @@ class Looks(Objective):
         return Needs(student=frozenset({Verb.STUDY}), dense=True, gold=True, exits=(0.5, 1.0), held_out=0.3)
 
     def init(self, seed: int, sizes: Sizes | None = None) -> dict[str, np.ndarray]:
-        assert sizes == Sizes(width=4, vocabulary=2)
+        assert sizes == Sizes(width=4, vocabulary=2, head=4)
         return {}
 
     def __call__(self, scored: Scored) -> torch.Tensor:
@@ -173,7 +173,7 @@ class Looks(Objective):
             (0.5, 1.0), (count, 1, 4)
         )
         whole = scored.over_vocabulary(lambda log_probs: log_probs.exp().sum(1))
-        assert torch.allclose(whole, torch.ones(count, 1))
+        assert torch.allclose(whole.detach(), torch.ones(count, 1))
         return nll(scored)
 
 

@@ -29,7 +29,7 @@ CHOSEN = "chosen"
 class PCoreSetOptions(Drawn):
     """Options of PCoreSet. Without `budget`, half of the candidates are chosen."""
 
-    tokens: int = Field(64, ge=1, le=4096)
+    tokens: int = Field(default=64, ge=1, le=4096)
     """Number of likeliest tokens of a prediction that are distinguished. All others count as one. If the vocabulary is
     smaller, as with a classifier, all of its tokens are distinguished."""
 

@@ -27,7 +27,7 @@ from lada.fusers.base import FUSERS, Fuser, Weights
 class KnFuOptions(Options):
     """Options of KnFu. The paper's mixture is of probabilities: `host.options.average: probabilities`."""
 
-    beta: float = Field(10.0, ge=0, le=1e6)
+    beta: float = Field(default=10.0, ge=0, le=1e6)
     """How fast a member's weight falls with its distance, β. With 0, all members have the same weight."""
     estimate: Literal["predictions", "counts"] = "predictions"
     """A member's distribution: the mean of its `predictions` at all tokens of the public texts, or how often it finds
@@ -35,7 +35,7 @@ class KnFuOptions(Options):
     distance: Literal["kl", "js"] = "kl"
     """The Kullback-Leibler divergence of a member's distribution from the receiver's, or the Jensen-Shannon divergence,
     in nats."""
-    alone: float = Field(0.95, gt=0, le=1)
+    alone: float = Field(default=0.95, gt=0, le=1)
     """A notice advises a party to train alone if its own predictions have at least this weight in what it learns."""
     shuffled: bool = Field(default=False, exclude_if=operator.not_)
     """A control for benchmarks: the weights of each mixture are dealt to its members at random. They are the same

@@ -71,7 +71,7 @@ class OfaKd(Objective):
 
         L = -Σ_c ((p_c + m_c)^ε - m_c) log q_c
 
-    Loss and weights follow the authors' code (Hao840/OFAKD, `distillers/ofa.py`). Its exits are small networks with an
+    Loss and weights follow the authors' code (Hao840/OFAKD). Its exits are small networks with an
     output layer each. Ours are smaller, since a vocabulary is large: the hidden states are scaled to a root mean square
     of 1 and pass through a trained square matrix, which begins as the identity, and through the student's own output
     head. The matrices are part of the state; an exported student has none of them. Ours too: the tail is one more

@@ -67,7 +67,7 @@ class Taid(Objective):
         m ← β m + (1 - β) (L_before - L) / L_before
         t ← min(end, max(start + (end - start) s, t + α σ(m) (1 - t)))
 
-    We follow the authors' code (SakanaAI/TAID, `distil_losses/taid.py`). `L` is the cross-entropy to `p_t`. Ours: the
+    We follow the authors' code (SakanaAI/TAID). `L` is the cross-entropy to `p_t`. Ours: the
     tail is one more category; t, m and L belong to the student and continue in the next round; s counts the steps of
     the whole run.
     """
