@@ -73,7 +73,7 @@ bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does 
 bench-hostile: $(VENV)/.lada ## measure what a hostile client of three does under each host; an hour
 	@$(BIN)/python benchmarks/hostile.py $(ARGS)
 
-bench-exposure: $(VENV)/.lada ## measure how exposed planted secrets are with and without Swing; a quarter of an hour
+bench-exposure: $(VENV)/.lada ## measure how exposed planted secrets are with and without Swing; minutes
 	@$(BIN)/python benchmarks/exposure.py $(ARGS)
 
 bench-large: $(VENV)/.lada ## measure a round on 10,000 and on 100,000 public samples; half an hour
