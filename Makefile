@@ -72,7 +72,7 @@ bench-poisoned: $(VENV)/.lada ## measure how one poisoned client of three harms 
 bench-hostile: $(VENV)/.lada ## measure how a hostile client of three harms a run under each host; an hour
 	@$(BIN)/python benchmarks/hostile.py $(ARGS)
 
-bench-exposure: $(VENV)/.lada ## measure how exposed planted secrets are with and without Swing; a quarter of an hour
+bench-exposure: $(VENV)/.lada ## measure how exposed planted secrets are with and without Swing; minutes
 	@$(BIN)/python benchmarks/exposure.py $(ARGS)
 
 bench-large: $(VENV)/.lada ## measure a round on 10,000 and on 100,000 public samples; half an hour
