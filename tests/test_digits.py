@@ -99,7 +99,7 @@ def test_a_run_that_broke_off_resumes_to_the_same_bits(host: str, tmp_path: Path
             {"server": {"model": {"learner": "mlp", "options": {"labels": ["even", "odd"]}}}},
             "that of 'llm' answers with the labels even, odd, but that of 'a' with the labels 0",
         ),
-        ({"host": "fedavg"}, "clients 'a' and 'b' differ in model.learner: 'mlp' and 'two_tower'"),
+        ({"host": {"name": "fedavg"}}, "clients 'a' and 'b' differ in model.learner: 'mlp' and 'two_tower'"),
         (
             {"host": {"name": "fedavg", "options": {"form": "flexlora"}}},
             "client 'a' has no LoRA factors; expected form: average",
