@@ -14,7 +14,7 @@ from lada.cli.main import app
 from lada.config import make_config
 from lada.core.errors import FederationError, InputError
 from lada.core.registry import Options
-from lada.core.results import Membership, Missing, Results, Withheld
+from lada.core.results import Augmentation, Membership, Missing, Results, Withheld
 from lada.federation.ledger import read
 from lada.hosts.fedmkt import Fedmkt
 from lada.trackers.base import TRACKERS, Status
@@ -105,7 +105,12 @@ def test_the_page_tells_every_event_there_is(tracked: tuple[Results, Path], root
     for event in events(tracked[1]):
         keys = event.keys() - {"time", "kind"}
         assert seen.setdefault(event["kind"], keys) == keys  # events of one kind are alike
-    rare = {"missing": Missing, "membership": Membership, "withheld": Withheld}  # of which this run has none
+    rare = {
+        "missing": Missing,
+        "membership": Membership,
+        "withheld": Withheld,
+        "augmentation": Augmentation,
+    }  # of which this run has none
     taken = {"failure": {"party", "round", "phase", "why"}}  # of runs that end over a party; see watching
     taken |= {"taken": {"party", "round", "phase", "seconds"}}  # of runs that share their work; see test_common
     assert told == seen | taken | {kind: set(record.model_fields) for kind, record in rare.items()}

@@ -184,7 +184,7 @@ def test_surprise_is_bounded_both_ways(tiny: Any, monkeypatch: pytest.MonkeyPatc
         hidden.append(found.hidden[READ_AT].float().numpy())
         return found
 
-    monkeypatch.setattr("lada.models.learner.predict", keep)
+    monkeypatch.setattr("lada.models.in_memory.predict", keep)
     (vector,) = learner.read([(tiny.questions[0], "so it is answer 5")])
     (states,) = hidden
     weights = np.array([1e-6, 5.0, *[2.0] * (len(states) - 2)])

@@ -161,7 +161,8 @@ class Looks(Objective):
         return Needs(student=frozenset({Verb.STUDY}), dense=True, gold=True, exits=(0.5, 1.0), held_out=0.3)
 
     def init(self, seed: int, sizes: Sizes | None = None) -> dict[str, np.ndarray]:
-        assert sizes == Sizes(width=4, vocabulary=2, head=4)
+        assert sizes is not None
+        assert (sizes.width, sizes.vocabulary) == (4, 2)
         return {}
 
     def __call__(self, scored: Scored) -> torch.Tensor:
