@@ -49,8 +49,8 @@ def client(**changes: Any) -> dict[str, Any]:
     [
         (
             {"ronds": 3},
-            "ronds: unknown key (its value is 3); expected one of allocator, augmenter, clients, codecs, engine, fuser, "
-            "hooks, host, keep_messages, limits, membership_audit, name, objective, participants, plugin, policies, "
+            "ronds: unknown key (its value is 3); expected one of allocator, augmenter, clients, codecs, engine, "
+            "fuser, hooks, host, keep_messages, limits, membership_audit, name, objective, participants, plugin, policies, "
             "quorum, rounds, seed, server, task, timeout, trackers, workers; did you mean 'rounds'?",
         ),
         (
@@ -135,8 +135,8 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ),
         (
             {"task": {"kind": "rulebook"}},
-            "task.kind: 'rulebook' is not valid; expected one of corpus, digits, families, files, lineups, reasoning_gym, "
-            "rulebooks; did you mean 'rulebooks'?",
+            "task.kind: 'rulebook' is not valid; expected one of corpus, digits, families, files, lineups, "
+            "reasoning_gym, rulebooks; did you mean 'rulebooks'?",
         ),
         (
             {"task": {"kind": "files", "train": 3, "public": "x"}},

@@ -84,7 +84,8 @@ def test_made_blocks_hold_what_the_code_has(site: dict[str, str]) -> None:
     for row in (
         "| `rounds` | whole number, ≥ 0, ≤ 100000 | `2` |",
         "| `task` | [builtin task](#builtin-task) or [files task](#files-task) or [hub task](#hub-task) or "
-        "[gym task](#gym-task) or [families task](#families-task) | `{kind: rulebooks}` |",
+        "[gym task](#gym-task) or [families task](#families-task) or [digits task](#digits-task) | "
+        "`{kind: rulebooks}` |",
         "| `distil` | [study](#study) | `{steps: 300, optimisation: {learning_rate: 0.001}}` |",
         "| `betas` | 2 × number, ≥ 0, < 1 | `[0.9, 0.98]` |",
     ):

@@ -111,7 +111,9 @@ def test_the_page_tells_every_event_there_is(tracked: tuple[Results, Path], root
         "withheld": Withheld,
         "augmentation": Augmentation,
     }  # of which this run has none
-    taken = {"failure": {"party", "round", "phase", "why"}}  # of runs that end over a party; see watching
+    written = set(Augmentation.model_fields) - {"well_formed", "right"}  # which only some tasks can tell
+    taken = {"augmentation": written}
+    taken |= {"failure": {"party", "round", "phase", "why"}}  # of runs that end over a party; see watching
     taken |= {"taken": {"party", "round", "phase", "seconds"}}  # of runs that share their work; see test_common
     assert told == seen | taken | {kind: set(record.model_fields) for kind, record in rare.items()}
 
