@@ -50,8 +50,8 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"ronds": 3},
             "ronds: unknown key (its value is 3); expected one of allocator, augmenter, clients, codecs, engine, "
-            "fuser, hooks, host, keep_messages, limits, membership_audit, name, objective, participants, plugin, policies, "
-            "quorum, rounds, seed, server, task, timeout, trackers, workers; did you mean 'rounds'?",
+            "fuser, hooks, host, keep_messages, limits, membership_audit, name, objective, participants, plugin, "
+            "policies, quorum, rounds, seed, server, task, timeout, trackers, workers; did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},

@@ -174,7 +174,8 @@ def test_a_network_of_two_modalities_is_taught_by_one_of_another(tmp_path: Path)
     """A teacher sees the pixels, its student the strokes of the same scans."""
     task = config()["task"] | {"grids": ["scan", "strokes"], "domains": ["plain"]}
     student = {"learner": "mlp", "options": {"reads": {"strokes": [1, 48]}}}
-    clients = [{"name": "a", "domains": ["plain"], "model": student, "private": STUDY, "distil": STUDY}]
+    study = {"steps": 60, "batch_size": 16}
+    clients = [{"name": "a", "domains": ["plain"], "model": student, "private": study, "distil": study}]
     results = lada.run(config(task=task, clients=clients, rounds=1), runs=tmp_path)
     (own,) = [each.own for each in results.evaluations if (each.party, each.round) == ("a", 1)]
     assert own is not None

@@ -105,12 +105,7 @@ def test_the_page_tells_every_event_there_is(tracked: tuple[Results, Path], root
     for event in events(tracked[1]):
         keys = event.keys() - {"time", "kind"}
         assert seen.setdefault(event["kind"], keys) == keys  # events of one kind are alike
-    rare = {
-        "missing": Missing,
-        "membership": Membership,
-        "withheld": Withheld,
-        "augmentation": Augmentation,
-    }  # of which this run has none
+    rare = {"missing": Missing, "membership": Membership, "withheld": Withheld}  # of which this run has none
     written = set(Augmentation.model_fields) - {"well_formed", "right"}  # which only some tasks can tell
     taken = {"augmentation": written}
     taken |= {"failure": {"party", "round", "phase", "why"}}  # of runs that end over a party; see watching
