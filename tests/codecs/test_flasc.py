@@ -387,7 +387,7 @@ def test_a_wrong_option_is_refused(wrong: dict[str, Any]):
 # The control.
 
 
-def drawn(folder: Path, codec: Flasc, times: int, state: Any = None) -> tuple[list[list[int]], list[bytes], Any]:
+def drawn(folder: Path, codec: Any, times: int, state: Any = None) -> tuple[list[list[int]], list[bytes], Any]:
     """Return the places of a server's messages of 40 numbers, ever the same ones, the messages and the last state."""
     value, reader = Adapter({"a": np.arange(1, 41, dtype=np.float32)}, 3), party(folder, "c", down=0.25, shuffled=True)
     state, places, sent = codec.init(5) if state is None else state, [], []
