@@ -112,6 +112,6 @@ def test_a_party_writes_by_it_and_keeps_what_it_remembers(server: Party, case: C
     value = part_of(codec.kind, ROUND).value
     data = write(server, codec.kind, value)
     key = f"codec/{case.method.name}/llm"
-    state, message = codec.encode(codec.init(seed_of(server.seed, key)), value)
+    state, message = codec.encode(codec.init(seed_of(server.seed, "codec", key)), value)
     assert data == message
     same(dict(server.states), {key: dict(state)} if state else {})
