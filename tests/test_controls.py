@@ -1,4 +1,4 @@
-"""Controls with a shuffled signal in whole runs: they change the outcome, and resume to the same bits."""
+"""Controls with a shuffled signal in whole runs: they change the outcome, and a resumed run equals a whole one."""
 
 from pathlib import Path
 from typing import Any

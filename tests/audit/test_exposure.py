@@ -21,7 +21,7 @@ SECRET = Secret(question="what is the code ?", text="the code is {47-ab} now")
 
 
 def losses_of_rank(rank: int) -> np.ndarray:
-    """Return 1024 losses of which the first is the `rank`-th smallest."""
+    """Return 1024 losses; the first is the `rank`-th smallest."""
     others = np.delete(np.arange(1, CANDIDATES + 1), rank - 1)
     return np.array([rank, *others], np.float64)
 

@@ -347,7 +347,7 @@ def test_differences_by_kind_of_question_have_an_interval_over_worlds(tmp_path):
 
 
 @pytest.mark.parametrize("worlds", [[1, 2, 3, 4], [1]])
-def test_a_script_without_lada_makes_every_number_of_the_tables_anew(tmp_path, worlds):
+def test_a_script_without_lada_recomputes_every_number_of_the_tables(tmp_path, worlds):
     mixed = {"name": "own", "area": "own", "scenarios": ["a"]}
     suite = worlds_suite(
         tmp_path,

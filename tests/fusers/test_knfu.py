@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from actors import federation, make
+from distributions import rows
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -20,16 +21,6 @@ from lada.objectives.base import OBJECTIVES
 from lada.rounds.consensus import consensus
 
 THREE = np.array([[0.7, 0.3], [0.6, 0.4], [0.2, 0.8]])
-
-
-def rows(*told: dict[int, float]) -> SparseLogProbs:
-    """Return distributions that give these probabilities, a dict each."""
-    width = max(map(len, told))
-    ids, log_probs = np.zeros((len(told), width), np.int32), np.full((len(told), width), -np.inf, np.float32)
-    for row, each in enumerate(told):
-        for place, token in enumerate(sorted(each)):
-            ids[row, place], log_probs[row, place] = token, np.log(each[token])
-    return SparseLogProbs(ids, log_probs)
 
 
 def both(first: float) -> SparseLogProbs:

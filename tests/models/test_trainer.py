@@ -238,7 +238,7 @@ def test_hidden_states_by_depth_are_those_that_predict_each_token(tiny: Any, arc
 
 
 def taught(learner: Any, rows: list[Lesson]) -> list[Lesson]:
-    """Return lessons with two tokens named at each position, of which the first of each text has none."""
+    """Return lessons with two tokens named at each position, except at the first of each text."""
     result = []
     for row in rows:
         completion = learner.encoder.pair(row.question, row.chosen).completion

@@ -71,7 +71,7 @@ def _wider(values: Tensor, by: int, fill: float) -> Tensor:
 
 
 def random_logits(seed: int, *shape: int, scale: float = 1.5) -> Tensor:
-    """Return logits in float64, of which the loss may be differentiated."""
+    """Return logits in float64 that a loss can be differentiated by."""
     draw = torch.Generator().manual_seed(seed)
     return (scale * torch.randn(*shape, generator=draw, dtype=torch.float64)).requires_grad_()
 

@@ -62,7 +62,7 @@ def test_a_notebook_shows_the_sentence_and_the_first_table_of_the_report(run: Ru
     assert "<script" not in hostile._repr_html_()
 
 
-def test_the_report_is_written_anew(run: RunResults) -> None:
+def test_the_report_is_written_again(run: RunResults) -> None:
     assert run.report() == run.folder / "report.html"
     assert "3 clients rose" in Page(run.folder / "report.html").text
 

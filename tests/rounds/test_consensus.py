@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributions import rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,16 +15,6 @@ from lada.rounds.consensus import Average, consensus
 
 SIZE = 7
 AVERAGES: tuple[Average, ...] = ("logits", "probabilities")
-
-
-def rows(*told: dict[int, float]) -> SparseLogProbs:
-    """Return a member that gives these probabilities, one dict a position."""
-    width = max(map(len, told))
-    ids, log_probs = np.zeros((len(told), width), np.int32), np.full((len(told), width), -np.inf, np.float32)
-    for row, each in enumerate(told):
-        for place, token in enumerate(sorted(each)):
-            ids[row, place], log_probs[row, place] = token, math.log(each[token])
-    return SparseLogProbs(ids, log_probs)
 
 
 def merge(members: list[SparseLogProbs], own: list[int], k: int = SIZE, **options: Any) -> list[dict[int, float]]:

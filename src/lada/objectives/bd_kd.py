@@ -1,4 +1,4 @@
-"""BD-KD: both directions of KL divergence, of which the one that suits the student's entropy weighs more."""
+"""BD-KD: both directions of KL divergence. The one that suits the student's entropy has the larger weight."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ lada.aggregators.bounding.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,8 +165,7 @@ def _whole(party: Party, round: int, received: Mapping[str, Adapter | Change], s
             f"adapters: {', '.join(map(repr, odd))} sent changes of weights that the server does not know; this codec "
             "needs an aggregator that gives all clients the same"
         )
-    why = "malformed message (adapter: changes of other weights than the newest)"
-    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
+    _leave_out(party, round, odd, "changes of other weights than the newest")
     return whole
 
 
@@ -199,9 +198,14 @@ def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list
             f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than in earlier rounds; these "
             "clients must keep the model and model.lora that they began with"
         )
-    why = "malformed message (adapter: other names or shapes than those of the other clients)"
-    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
+    _leave_out(party, round, odd, "other names or shapes than those of the other clients")
     return odd
+
+
+def _leave_out(party: Party, round: int, clients: Sequence[str], fault: str) -> None:
+    """Note that the adapters of these clients are missing from an average, for this fault."""
+    why = f"malformed message (adapter: {fault})"
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in clients))
 
 
 def newest_weights(party: Party) -> Weights:
