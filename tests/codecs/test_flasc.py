@@ -14,7 +14,7 @@ import lada
 from lada.audit.audit import audit
 from lada.codecs import top_values
 from lada.codecs.adapters import Adapter, Change, Update, digest
-from lada.codecs.base import Codecs
+from lada.codecs.base import CODECS, Codecs
 from lada.codecs.flasc import Flasc, FlascOptions
 from lada.codecs.tensors import write as write_tensors
 from lada.config import make_config
@@ -371,11 +371,11 @@ def test_aggregation_that_it_would_mislead_is_refused(options: dict[str, Any], w
     "options", [{"aggregation": "mean", "malicious": 1}, {"aggregation": "mean", "form": "flexlora"}]
 )
 def test_with_all_changes_any_aggregation_will_do(options: dict[str, Any]):
-    make_config(config({"name": "flasc", "options": {"up": 1.0}}, **options))
+    assert make_config(config({"name": "flasc", "options": {"up": 1.0}}, **options)).choices(CODECS)[0].name == "flasc"
 
 
 def test_where_no_adapter_is_sent_it_is_no_obstacle():
-    make_config(tiny(plugin="none", codecs=["flasc"]))
+    assert make_config(tiny(plugin="none", codecs=["flasc"])).choices(CODECS)[0].name == "flasc"
 
 
 @pytest.mark.parametrize("wrong", [{"up": 0.0}, {"up": 1.5}, {"down": float("nan")}, {"values": "float8"}])
