@@ -21,11 +21,12 @@ from typer.testing import CliRunner
 
 from lada.allocators.base import ALLOCATORS
 from lada.bench import leaderboard
+from lada.bench.bounded import AVX2, bounded
 from lada.bench.layers import merged
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.pages import write_pages
 from lada.bench.pretraining import pretrain, untrained
-from lada.bench.running import AVX2, SAME, Processes, Store, _verdict, at_once, bounded, comparable
+from lada.bench.running import SAME, Processes, Store, _verdict, at_once, comparable
 from lada.bench.standings import EVERYWHERE, sections
 from lada.bench.suite import read_suite, shipped
 from lada.cli.main import app

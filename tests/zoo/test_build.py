@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 from collections import Counter
 
 import pytest
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from lada.bench import bounded as bounding
 from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.models.load import load
@@ -141,8 +143,41 @@ def test_other_shares_are_those_of_the_recipe():
 def test_the_command_builds_a_worlds_llm_and_what_is_named(arguments, built, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(building, "build", lambda recipe, *_: seen.append(recipe.name) or {"seconds": 1})
+    monkeypatch.setattr(bounding, "run_bounded", lambda _command: None)
     result = CliRunner().invoke(app, ["zoo", "build", *arguments, "--target", str(tmp_path)])
     assert (result.exit_code, seen) == (0, built)
+
+
+def test_the_command_trains_within_the_limits_of_cells(monkeypatch, tmp_path):
+    """By hand and from a suite, a model gets the same weights."""
+    calls = []
+
+    def run(command, env, check):
+        calls.append((command[1:], env, check))
+        return subprocess.CompletedProcess(command, 7)
+
+    monkeypatch.setattr(bounding.subprocess, "run", run)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    limits = bounding.bounded()
+    result = CliRunner().invoke(app, ["zoo", "build", "slm-gpt2", "--world", "3", "--target", str(tmp_path)])
+    command = [
+        "-m",
+        "lada",
+        "zoo",
+        "build",
+        "slm-gpt2",
+        "--corpus",
+        "rulebooks",
+        "--world",
+        "3",
+        "--target",
+        str(tmp_path),
+    ]
+    assert (result.exit_code, calls) == (7, [(command, limits, False)])
+    for name, value in limits.items():
+        monkeypatch.setenv(name, value)
+    assert bounding.run_bounded(command) is None
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(

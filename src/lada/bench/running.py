@@ -1,7 +1,6 @@
 """Runs the cells of a suite, several at a time in separate processes, and stores their outcomes."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,9 +14,9 @@ from random import SystemRandom
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-import torch
 from pydantic import ValidationError
 
+from lada.bench.bounded import bounded
 from lada.bench.cell import Cell, CellKey
 from lada.bench.layers import AFTER, filled
 from lada.bench.outcome import Outcome, outcome
@@ -28,7 +27,6 @@ from lada.core.owner import FILE, FOLDER
 from lada.core.results import Environment
 from lada.environment import environment
 from lada.federation.run_folder import newest
-from lada.federation.workers import ONE_THREAD
 from lada.planning.compose import plan
 from lada.planning.machine import devices
 
@@ -39,8 +37,6 @@ FEW = 4
 """How many of the figures that differ are named."""
 PROCESS = 1 << 30
 """Bytes that a process needs besides its models: PyTorch, transformers and data."""
-AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
-"""Environment variables that limit PyTorch, and the linear algebra below it and scikit-learn, to AVX2."""
 Status = Literal["running", "done", "failed"]
 Tell = Callable[[Cell, Status, Outcome | None], None]
 """Called when a cell begins, and with its outcome."""
@@ -229,17 +225,6 @@ def _run(cell: Cell, folder: Path, common: Path, processes: "Processes") -> Outc
     for part in ("checkpoints", "journal"):
         shutil.rmtree(run / part, ignore_errors=True)
     return result
-
-
-def bounded() -> dict[str, str]:
-    """Return the environment of a process with one thread and the instructions that processors of the last ten years
-    share.
-
-    Kernels for other instructions add in another order, which gives other figures. Without AVX2, nothing is limited.
-    The user's environment takes precedence.
-    """
-    has_it = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    return {**(AVX2 if has_it else {}), **os.environ, **ONE_THREAD}
 
 
 class Processes:

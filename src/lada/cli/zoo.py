@@ -49,12 +49,21 @@ def build(
     world: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="The world that the LLM is trained for.")] = 0,
     target: Annotated[Path, typer.Option(help="The folder for the finished models.")] = Path("zoo"),
 ) -> None:
-    """Train shipped models from scratch; an LLM takes 20 minutes on one core. A stopped build can be resumed."""
+    """Train shipped models from scratch; an LLM takes 20 minutes on one core. A stopped build can be resumed.
+
+    It uses one thread and no instructions beyond AVX2, as suites do, so that the weights are the same on most machines.
+    """
     from lada.zoo.recipe import find, of_corpus
 
     with explained():
         recipes = [find(name) for name in names] if names else of_corpus(corpus, world)
-        from lada.zoo.build import build as build_model  # here: report a typo before the slow import of torch
+        from lada.bench.bounded import run_bounded  # here: report a typo before the slow import of torch
+
+        target.mkdir(parents=True, exist_ok=True)  # checked first, since a model takes minutes
+        options = ["--corpus", corpus, "--world", str(world), "--target", str(target)]
+        if (code := run_bounded(["zoo", "build", *(names or ()), *options])) is not None:
+            raise typer.Exit(code)
+        from lada.zoo.build import build as build_model
 
         for recipe in recipes:
             card = build_model(recipe, target, target / ".work", _report)
