@@ -266,12 +266,12 @@ def test_a_suite_that_is_stopped_goes_on_where_it_was(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "continues with the others" in told
+    assert "run the same command again for the others" in " ".join(told.split())
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
     (first,) = events.glob("alone-standalone-world-0-seed-0-*/")
     assert [run.name for run in first.iterdir() if run.is_dir()] == [
         "alone-standalone-world-0-seed-0"
-    ]  # gone on with, not begun anew
+    ]  # resumed, not started again
 
 
 def test_layers_merge_and_another_method_replaces_the_one_before():
