@@ -1,5 +1,6 @@
 """Put the tables of the suite `skips` into README.md, from results/skips: `make bench` does it last."""
 
+import re
 from itertools import takewhile
 from pathlib import Path
 
@@ -21,10 +22,13 @@ def overview() -> str:
         if line.endswith(DIFFERENCES):
             table = takewhile(bool, lines[place + 2 :])
             parts += [f"**{heading}.** {line}", "\n".join(table)]
-    made = [line for line in lines if "regenerates it" in line]
-    if not made or not parts:
+    cells = re.search(r"(\d+) of (\d+) cells", "\n".join(lines))
+    if not cells or not parts:
         raise ValueError(f"{SOURCE} has no differences by kind of question; run `lada bench --suite skips` first")
-    last = f"{made[0].partition(',')[0]}. [Its page]({SOURCE}) has hypotheses, costs and versions."
+    last = (
+        f"So far, {cells[1]} of {cells[2]} cells have run. A *cell* is one row in one scenario and world. "
+        f"`lada bench --suite skips` runs\nthe rest. [The suite's page]({SOURCE}) has hypotheses, costs and versions."
+    )
     return "\n\n".join([*parts, last]) + "\n"
 
 

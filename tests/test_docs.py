@@ -205,8 +205,8 @@ SHOWN = """**With answers: here.** The clients' difference to `other` by kind of
 |---|---|
 | mine | +1.0 [+0.5, +1.5] |
 
-`lada bench --suite skips` regenerates it: 2 of 2 cells. \
-[Its page](results/skips/README.md) has hypotheses, costs and versions.
+So far, 2 of 2 cells have run. A *cell* is one row in one scenario and world. `lada bench --suite skips` runs
+the rest. [The suite's page](results/skips/README.md) has hypotheses, costs and versions.
 """
 
 

@@ -124,10 +124,11 @@ def test_the_llm_writes_once(tmp_path: FilePath):
     assert [phase.phase for phase in both.server.report.phases if phase.party == "llm"].count("answer") == 1
 
 
-def test_labels_that_nobody_has_are_told_before_anything_is_trained(tmp_path: FilePath):
+def test_labels_that_nobody_has_come_from_the_llm(tmp_path: FilePath):
     none = task(tuple(replace(sample, answer=None) for sample in PUBLIC))
-    with pytest.raises(InputError, match=r"host.options.labels: 'gold' needs public samples with gold answers"):
-        run(tmp_path, 0, data=none)
+    with pytest.raises(InputError, match=r"host.options.labels: 'gold' .* set labels: llm"):
+        HOSTS.make("fedcot", {}).check_task(none)
+    HOSTS.make("fedcot", {"labels": "llm"}).check_task(none)
     assert tasks(run(tmp_path, 0, 1, data=none, options={"labels": "llm"}), "a")[1]
 
 

@@ -9,11 +9,13 @@ from actors import PUBLIC, Federation, federation, make, task
 from pydantic import ValidationError
 from tiny_run import tiny
 
+import lada
 from lada.config import make_config
 from lada.core.errors import InputError
 from lada.federation.parties import Place, read_task, server_party
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
+from lada.planning.compose import plan
 from lada.rounds.labels import ask_for_labels
 
 KNOWS: dict[str, set[int]] = {"llm": set(), "a": set(), "b": set()}
@@ -137,6 +139,18 @@ def test_a_party_is_asked_so_in_a_run(tmp_path: FilePath, gold: str, labelled: b
     told = [f"[label] {sample.question}" if labelled else sample.question for sample in data.public]
     assert [sample.question for sample in asked.public] == told
     assert asked.test == data.test
+
+
+@pytest.mark.parametrize("host", ["fedmd", "feddf", "fedcollm"])
+def test_an_unlabelled_pool_is_refused_before_anything_is_trained(tmp_path: FilePath, host: str):
+    made = tiny(host=host, plugin="none", objective="soft_targets")
+    made["task"]["gold"] = "none"
+    made["clients"][1]["model"] = made["clients"][0]["model"] = {"model": "zoo:slm-llama", "tune": "lora"}
+    why = f"host: '{host}' needs public samples with gold answers, but none of the 6 has one; label some"
+    assert any(fault.startswith(why) for fault in plan(made).faults)
+    with pytest.raises(InputError, match=why):
+        lada.run(made, runs=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_steps_and_style_of_a_path_are_read_by_the_question_and_not_by_the_prompt(tmp_path: FilePath):

@@ -9,6 +9,7 @@ from test_run import builtin
 
 import lada
 from lada.core.errors import InputError
+from lada.hosts.base import HOSTS
 
 PLANNED = (("private", 8), ("public", 10))
 KNOWS = {"llm": {0, 1}, "a": {2}, "b": set()}
@@ -48,12 +49,14 @@ def test_nothing_but_numbers_crosses(tmp_path: FilePath):
         assert set(message.payload) == (set() if message.sender == "llm" else {"metrics", "times"})
 
 
-def test_without_gold_answers_it_is_refused_before_anything_is_trained(tmp_path: FilePath):
-    data = task(tuple(replace(sample, answer=None) for sample in PUBLIC))
-    alone = federation(tmp_path, "public_sft", KNOWS, data=data)
-    with pytest.raises(InputError, match="but there are none; expected such samples"):
-        alone.run(0)
-    assert alone.exchange.sent == []
+def test_what_it_would_study_decides_whether_it_is_refused():
+    programs = replace(task(tuple(replace(sample, answer=None) for sample in PUBLIC)), verifier=object())
+    programs = replace(programs, public=tuple(replace(sample, rationale="print()") for sample in programs.public))
+    HOSTS.make("public_sft", {}).check_task(programs)
+    with pytest.raises(
+        InputError, match="host: 'public_sft' needs public samples with gold answers, but none of the 5"
+    ):
+        HOSTS.make("public_sft", {"rationales": False}).check_task(programs)
 
 
 def test_a_whole_run(tmp_path: FilePath):

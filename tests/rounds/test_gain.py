@@ -18,7 +18,7 @@ from lada.federation.journal import Journal
 from lada.models.base import Course
 from lada.models.identity import weights_digest
 from lada.rounds import gain
-from lada.rounds.gain import limit_by_gain, validation
+from lada.rounds.gain import check_validation, limit_by_gain, validation
 from lada.rounds.party import Party
 
 STEPS = 3
@@ -189,9 +189,9 @@ def test_without_gold_answers_the_replayed_samples_are_for_validation(tmp_path: 
     blind = tuple(replace(sample, answer=None) for sample in PUBLIC)
     llm = make_party("llm", set(), tmp_path, data=task(blind))
     assert [lesson.sample_id for lesson in validation(llm)] == [f"r{i}" for i in range(6)]
-    llm.task = replace(llm.task, replay=())
-    with pytest.raises(InputError, match=r"host\.options\.trust: 'gain' needs samples with a gold answer"):
-        validation(llm)
+    check_validation(llm.task)
+    with pytest.raises(InputError, match=r"'gain' needs samples with a gold answer, 4 public ones .* are 0 and none"):
+        check_validation(replace(llm.task, replay=()))
 
 
 def test_a_quarter_of_the_public_samples_is_for_validation_the_same_each_time(tmp_path: FilePath):

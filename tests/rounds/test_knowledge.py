@@ -90,10 +90,7 @@ def test_of_labels_only_the_likelihoods_travel(tmp_path: FilePath):
     assert received.paths[0].likelihood.total == -2.0
 
 
-def test_labels_need_gold_answers(tmp_path: FilePath):
-    none = make_party("a", set(), tmp_path, data=task(tuple(Sample(f"p{i}", "?") for i in range(3))))
-    with pytest.raises(InputError, match="'labels' needs public samples with gold answers; expected 'paths'"):
-        write_knowledge(none, 1, "answer", "labels")
+def test_labels_are_judged_where_there_are_gold_answers(tmp_path: FilePath):
     some = make_party("a", set(), tmp_path, data=task((Sample("p0", "?"), *PUBLIC[1:])))
     assert [path.sample_id for path in write_knowledge(some, 1, "answer", "labels").paths] == ["p1", "p2", "p3", "p4"]
 

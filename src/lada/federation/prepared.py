@@ -10,7 +10,6 @@ from lada.config import RunConfig
 from lada.federation import begun
 from lada.federation.parties import check_model, read_task
 from lada.objectives.base import OBJECTIVES
-from lada.rounds.augmenting import check_task
 from lada.rounds.sizes import check_sizes
 from lada.tasks.data import TaskData
 from lada.trackers.base import TRACKERS, Tracker
@@ -28,8 +27,7 @@ def prepare(config: RunConfig, base: Path) -> Prepared:
     torch.set_num_threads(1)  # the exact value of a sum depends on the number of threads
     task = read_task(config, base)
     objective, host = config.make(OBJECTIVES), config.make_host()
-    if named := config.make_augmenter():
-        check_task(*named, task)
+    host.check_task(task)
     first = host.plan(1, objective) if config.rounds else ()
     check_sizes(
         config.limits,

@@ -16,11 +16,12 @@ from lada.core.terms import Sample, Verb
 from lada.hosts.base import Host
 from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.rounds.augmenting import augment
+from lada.rounds.augmenting import augment, check_task
 from lada.rounds.base import Ask, Payload, Round, Step, Turn
 from lada.rounds.outcomes import OUTCOMES_ONLY, VALIDATE, collect_outcomes, send_outcomes
 from lada.rounds.outline import REPORTING, silent
 from lada.rounds.pool import POOL, pool_part, take_pool
+from lada.tasks.data import TaskData
 
 PROBE = Sample("probe", "?", "0")
 
@@ -32,6 +33,7 @@ class Augmented(Host):
         self._host, self._name, self._augmenter = host, name, augmenter
         self.needs, self.bare = host.needs, host.bare
         self.server_studies, self.client_replay = host.server_studies, host.client_replay
+        self.averages = host.averages
 
     def ask(self, public: tuple[Sample, ...]) -> tuple[Sample, ...]:
         """See Host.ask."""
@@ -47,6 +49,11 @@ class Augmented(Host):
                 f"augmenter: {self._name!r} shows the LLM public questions as they are, but the host changes them; "
                 "expected host.options.label_prompt: null"
             )
+
+    def check_task(self, task: TaskData) -> None:
+        """See Host.check_task: of the samples that stay after some are held out, whichever these are."""
+        check_task(self._name, self._augmenter, task)
+        self._host.check_task(task.holding_out(self._augmenter.held_out, seed=0))
 
     def round(self, number: int, objective: Objective) -> Round:
         """See Host.round. It raises InputError for a host whose rounds have nothing to do with public samples."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lada.allocators.base import Allocator
     from lada.models.learners import LearnerOptions
     from lada.rounds.options import Replay
+    from lada.tasks.data import TaskData
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ class Host(Rounds, Pluggable):
 
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """Raise InputError for a plug-in or clients that do not work with the host's options."""
+
+    def check_task(self, task: TaskData) -> None:
+        """Raise InputError for samples with which the host's rounds cannot work, such as a pool without gold answers.
+
+        It is called before anything is trained, and for a plan.
+        """
 
 
 HOSTS: Registry[Host] = Registry("host", "lada.hosts.catalogue")

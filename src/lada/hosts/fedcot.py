@@ -16,12 +16,12 @@ The papers' prompts of private questions, perturbed under differential privacy, 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lada.core.errors import InputError
 from lada.core.terms import Lesson
 from lada.hosts.base import Host
 from lada.hosts.options.fedcot import FedcotOptions
 from lada.models.objective import Objective
 from lada.rounds.base import Ask, Receive, Round, Turn
+from lada.rounds.gold import check_gold
 from lada.rounds.knowledge import kinds_of
 from lada.rounds.labels import ask_for_labels
 from lada.rounds.outline import (
@@ -35,11 +35,11 @@ from lada.rounds.outline import (
     knowing,
     receiving,
     sending,
-    silent,
     studying_private,
     to_each,
 )
 from lada.rounds.steps import gold_lessons
+from lada.tasks.data import TaskData
 
 
 class Fedcot(Host):
@@ -51,10 +51,16 @@ class Fedcot(Host):
         self.options = options
         self.client_replay = options.client_replay
 
+    def check_task(self, task: TaskData) -> None:
+        """See Host.check_task."""
+        if self.options.labels == "gold":
+            bare = replace(task, public=tuple(replace(sample, rationale=None) for sample in task.public))
+            check_gold(bare, "host.options.labels: 'gold'", "set labels: llm, the answers that the LLM gives")
+
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. Round 0 raises InputError if gold labels are needed and no sample has one."""
+        """See Host.round."""
         if number == 0:
-            return (silent("server", self._check_labels), *evaluating_everybody())
+            return evaluating_everybody()
         return (
             Ask("contribute"),
             studying_private(),
@@ -72,13 +78,6 @@ class Fedcot(Host):
             STANDING,
             Receive(),
         )
-
-    def _check_labels(self, turn: Turn) -> None:
-        if self.options.labels == "gold" and all(sample.answer is None for sample in turn.party.task.public):
-            raise InputError(
-                "host.options.labels: 'gold' needs public samples with gold answers; expected 'llm', the answers "
-                "that the LLM gives"
-            )
 
     def _with_labels(self, turn: Turn) -> list[Lesson]:
         """Return each rationale, followed by the labels of the same samples as separate lessons."""

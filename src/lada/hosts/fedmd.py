@@ -26,6 +26,7 @@ from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
 from lada.rounds.allocating import check_takes_labels
 from lada.rounds.base import Ask, Payload, Receive, Round, Side, Slot, Step, Turn
+from lada.rounds.gold import check_gold
 from lada.rounds.knowledge import Offer, encode, kinds_of, kinds_sent, receive_knowledge, score, send_scores_each
 from lada.rounds.labels import ask_for_labels
 from lada.rounds.matching import CONSENSUS, believed, consensus_offer, merge_members
@@ -51,6 +52,7 @@ from lada.rounds.replies import each
 from lada.rounds.soft import check_wants_soft_targets, with_soft_targets
 from lada.rounds.states import address, keep_state, state_of
 from lada.rounds.steps import gold_lessons
+from lada.tasks.data import TaskData
 
 SCORES: Slot[Mapping[str, TokenScores]] = Slot("own scores")
 
@@ -75,6 +77,10 @@ class Fedmd(Host):
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         check_takes_labels(allocator, "host: 'fedmd' works on gold texts", "plugin none")
+
+    def check_task(self, task: TaskData) -> None:
+        """See Host.check_task."""
+        check_gold(task, "host: 'fedmd'", "choose another host, such as fedmkt")
 
     def round(self, number: int, objective: Objective) -> Round:
         """See Host.round."""

@@ -34,7 +34,8 @@ from lada.rounds.averaging import ADAPTER, aggregate_updates, check_alike
 from lada.rounds.base import Ask, Look, MessageSchema, Payload, Receive, Round, Slot, Step, Turn
 from lada.rounds.distilling import and_labels, lessons_of
 from lada.rounds.fusing import Fusion, Won
-from lada.rounds.gain import limit_by_gain, validation
+from lada.rounds.gain import check_validation, limit_by_gain
+from lada.rounds.gold import check_gold
 from lada.rounds.knowledge import KnowledgeKind, Offer, kinds_of, receive_knowledge
 from lada.rounds.labels import ask_for_labels
 from lada.rounds.outline import (
@@ -69,6 +70,7 @@ from lada.rounds.states import address, keep_state, state_of
 from lada.rounds.steps import gold_lessons
 from lada.rounds.track_records import Records
 from lada.rounds.trust import doubted, limit_by_gold_texts, untrusted, without_paths
+from lada.tasks.data import TaskData
 
 RECORDS: Slot[Records] = Slot("clients' records")
 CHOSEN: Slot[Mapping[str, tuple[Offer, Allocation]]] = Slot("choices per client")
@@ -125,11 +127,18 @@ class Fedmkt(Host):
             if self.options.secure_aggregation:
                 check_enough(len(clients))
 
+    def check_task(self, task: TaskData) -> None:
+        """See Host.check_task."""
+        if self._kind == "labels":
+            check_gold(task, "host.options.knowledge: 'labels'", "set knowledge: paths")
+        if self._probes:
+            check_validation(task)
+
     def round(self, number: int, objective: Objective) -> Round:
         """See Host.round. The server does as much as it can while the clients work."""
         enough = (CHECKING_ENOUGH,) if self.options.secure_aggregation else ()
         if number == 0:
-            return (*enough, *((VALIDATING,) if self._probes else ()), *evaluating_everybody())
+            return (*enough, *evaluating_everybody())
         return (
             *enough,
             *self._contributing(number, objective),
@@ -307,14 +316,6 @@ class Fedmkt(Host):
         pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options)
         turn[NEWEST] = newest = pooled.newest(turn.party)
         turn[SENT] = pooled.shared(turn.party, newest)
-
-
-def _validate(turn: Turn) -> None:
-    validation(turn.party)
-
-
-VALIDATING = silent("server", _validate)
-"""The LLM checks its validation samples before any training."""
 
 
 def _look_at_records(turn: Turn) -> Look:

@@ -5,12 +5,12 @@ Hosts whose parties read the same gold texts must beat it. Otherwise they owe th
 
 from dataclasses import replace
 
-from lada.core.errors import InputError
-from lada.core.terms import Lesson
+from lada.core.terms import Lesson, Sample
 from lada.hosts.base import Host
 from lada.hosts.options.public_sft import PublicSftOptions
 from lada.models.objective import Objective
 from lada.rounds.base import Ask, Receive, Round, Step, Turn
+from lada.rounds.gold import check_gold
 from lada.rounds.labels import ask_for_labels
 from lada.rounds.outline import (
     EVALUATING,
@@ -18,11 +18,11 @@ from lada.rounds.outline import (
     REPORTING,
     Side,
     evaluating_everybody,
-    silent,
     studying,
     studying_private,
 )
 from lada.rounds.steps import gold_lessons
+from lada.tasks.data import TaskData
 
 
 class PublicSft(Host):
@@ -31,13 +31,15 @@ class PublicSft(Host):
     def __init__(self, options: PublicSftOptions) -> None:
         self.options = options
 
+    def check_task(self, task: TaskData) -> None:
+        """See Host.check_task."""
+        check_gold(replace(task, public=self._studied(task)), "host: 'public_sft'", "choose another host")
+
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. It raises InputError if no public sample has a gold answer."""
-        looking = silent("server", self._look)
+        """See Host.round."""
         if number == 0:
-            return (looking, *evaluating_everybody())
+            return evaluating_everybody()
         return (
-            looking,
             Ask("study"),
             studying_private(),
             self._public("client"),
@@ -51,17 +53,10 @@ class PublicSft(Host):
     def _public(self, side: Side) -> Step:
         return studying(side, "public", "public", self._lessons, budget="distil")
 
-    def _look(self, turn: Turn) -> None:
-        self._lessons(turn)
-
     def _lessons(self, turn: Turn) -> list[Lesson]:
-        samples = turn.party.task.public
-        if not self.options.rationales:
-            samples = [replace(sample, rationale=None) for sample in samples]
-        lessons = gold_lessons(turn.party, ask_for_labels(samples, self.options.label_prompt))
-        if not lessons:
-            raise InputError(
-                "host: 'public_sft' studies public samples with gold answers, but there are none; expected such "
-                "samples, or another host"
-            )
-        return lessons
+        return gold_lessons(turn.party, ask_for_labels(self._studied(turn.party.task), self.options.label_prompt))
+
+    def _studied(self, task: TaskData) -> tuple[Sample, ...]:
+        if self.options.rationales:
+            return task.public
+        return tuple(replace(sample, rationale=None) for sample in task.public)

@@ -31,6 +31,7 @@ from lada.rounds.averaging import (
     newest_weights,
 )
 from lada.rounds.base import Ask, MessageSchema, Receive, Round, Slot, Step, Turn
+from lada.rounds.gold import check_gold
 from lada.rounds.labels import ask_for_labels
 from lada.rounds.options import SharedSlmOptions
 from lada.rounds.outline import (
@@ -49,6 +50,7 @@ from lada.rounds.party import SHARED_SLM, Party
 from lada.rounds.reports import collect, report_payload
 from lada.rounds.soft import check_wants_soft_targets
 from lada.rounds.wire import write
+from lada.tasks.data import TaskData
 
 SLM: Slot[Party] = Slot("shared SLM")
 RECEIVED: Slot[Mapping[str, Weights]] = Slot("clients' adapters")
@@ -85,6 +87,10 @@ class SharesSlm(Host):
             )
         check_alike(clients, f"host {self.name!r}")
         self.options.aggregator[1].check(len(clients))
+
+    def check_task(self, task: TaskData) -> None:
+        """See Host.check_task."""
+        check_gold(task, f"host: {self.name!r}", "choose another host, such as fedavg")
 
     def round(self, number: int, objective: Objective) -> Round:
         """See Host.round. The shared SLM's work counts as the LLM's, which is much larger."""

@@ -34,7 +34,6 @@ from lada.planning.machine import devices
 from lada.planning.plan import PartyPlan, PartyTime, Plan, PlannedStep, RoundPlan, StudyPlan
 from lada.planning.times import party_times
 from lada.planning.traffic import Forecast, Sender
-from lada.rounds.augmenting import check_task
 from lada.rounds.base import Step
 from lada.rounds.sizes import check_sizes
 from lada.rounds.steps import part_of
@@ -89,9 +88,9 @@ class _Planner:
         if asks.tries:
             self._rounds = [tuple(_with_trials(steps, asks)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
-        if (named := config.make_augmenter()) and samples.task:
+        if samples.task:
             try:
-                check_task(*named, samples.task)
+                host.check_task(samples.task)
             except InputError as error:
                 self._faults.append(str(error))
         soft = self._objective.needs.signal

@@ -36,10 +36,12 @@ from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.models.base import Progress
 from lada.models.objective import lesson_on
 from lada.rounds.cached_phase import cached_phase
+from lada.rounds.gold import gold_text
 from lada.rounds.party import Party
 from lada.rounds.restoring import restorer
 from lada.rounds.steps import gold_lessons, sft
 from lada.rounds.trust import limit
+from lada.tasks.data import TaskData
 
 MOST = 64
 """Maximum number of validation samples."""
@@ -48,16 +50,20 @@ SHARE = 4
 GAINS = "gains.json"
 
 
-def validation(party: Party) -> list[Lesson]:
-    """Return a party's validation samples, as lessons on the gold texts. Raises InputError if there are none."""
-    known = gold_lessons(party, [sample for sample in party.task.public if sample.origin is None])
-    lessons = _drawn(party, known, len(known) // SHARE) or _drawn(party, gold_lessons(party, party.task.replay), MOST)
-    if not lessons:
+def check_validation(task: TaskData) -> None:
+    """Raise InputError for a task without samples for validation."""
+    public, replay = (sum(gold_text(task, each) is not None for each in of) for of in (task.public, task.replay))
+    if public < SHARE and not replay:
         raise InputError(
-            f"host.options.trust: 'gain' needs samples with a gold answer: {SHARE} public ones or one to replay; "
-            "there are none. Add some answers, or set 'agreement'"
+            f"host.options.trust: 'gain' needs samples with a gold answer, {SHARE} public ones or one to replay; there "
+            f"are {public} and none. Add some answers, or set trust: agreement"
         )
-    return lessons
+
+
+def validation(party: Party) -> list[Lesson]:
+    """Return a party's validation samples, as lessons on the gold texts; see check_validation."""
+    known = gold_lessons(party, [sample for sample in party.task.public if sample.origin is None])
+    return _drawn(party, known, len(known) // SHARE) or _drawn(party, gold_lessons(party, party.task.replay), MOST)
 
 
 def limit_by_gain(

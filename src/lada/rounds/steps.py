@@ -11,7 +11,7 @@ import numpy as np
 from lada.codecs.likelihoods import fault, rounded
 from lada.codecs.paths import encode
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
-from lada.core.errors import InputError, StudyError
+from lada.core.errors import StudyError
 from lada.core.plural import counted, plural
 from lada.core.results import StudyRecord
 from lada.core.sealed import seal
@@ -23,6 +23,7 @@ from lada.models.objective import Objective
 from lada.models.private import Privacy, Release, epsilon, release
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.cached_phase import cached_phase
+from lada.rounds.gold import gold_text
 from lada.rounds.hooked import hooked, read_states, write_states
 from lada.rounds.party import Party
 from lada.rounds.states import check_state
@@ -46,31 +47,14 @@ def sft() -> Objective:
 
 
 def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
-    """Return lessons on the gold rationales of `samples`. Samples without an answer are left out.
-
-    If a rationale is missing or does not end in the gold answer, the answer is appended. A task with a verifier may
-    have rationales without answers, such as programs, which become lessons as they are. The verifier is not asked,
-    since it may be remote and `samples` may be private.
-    """
-    lessons = []
-    for sample in samples:
-        if sample.answer is None:
-            if party.task.verifier is not None and sample.rationale is not None:
-                lessons.append(Lesson(sample.id, sample.question, sample.rationale))
-            continue
-        text = sample.rationale or ""
-        if not party.task.same(party.task.extract(text), sample.answer):
-            text = f"{text} answer {sample.answer}".strip()
-        lessons.append(Lesson(sample.id, sample.question, text))
-    return lessons
+    """Return lessons on the gold texts of `samples`. Samples without one are left out."""
+    texts = ((sample, gold_text(party.task, sample)) for sample in samples)
+    return [Lesson(sample.id, sample.question, text) for sample, text in texts if text is not None]
 
 
 def gold_texts(party: Party) -> dict[str, tuple[str, str]]:
-    """Return question and gold text of each public sample that has one. Raises InputError if none has."""
-    texts = {lesson.sample_id: (lesson.question, lesson.chosen) for lesson in gold_lessons(party, party.task.public)}
-    if not texts:
-        raise InputError("host.options.knowledge: 'labels' needs public samples with gold answers; expected 'paths'")
-    return texts
+    """Return question and gold text of each public sample that has one."""
+    return {lesson.sample_id: (lesson.question, lesson.chosen) for lesson in gold_lessons(party, party.task.public)}
 
 
 def write_paths(
