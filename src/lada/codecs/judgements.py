@@ -8,6 +8,7 @@ sent.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lada.codecs import frames, paths, soft_targets, token_log_probs
 from lada.codecs.base import CODECS, Codec, Outlook, Reading, Size, Text, Words
@@ -18,7 +19,7 @@ from lada.codecs.table import LIMIT, signature, signed
 from lada.codecs.vocabulary import vocabulary_of
 from lada.core.errors import CodecError, FederationError
 from lada.core.needs import State
-from lada.core.terms import Knowledge, Sample, TokenLogProbs, TokenScores
+from lada.core.terms import Knowledge, Sample, TokenLogProbs
 
 KIND = "judgements"
 TOP, OWN = "judged-top", "judged-own"
@@ -39,7 +40,7 @@ class Judged:
     party: str
     round: int
     size: int
-    by_id: Mapping[str, TokenScores] | Mapping[str, TokenLogProbs]
+    by_id: Mapping[str, Any]
 
 
 class OwnLogProbs(Frames[TokenLogProbs]):
@@ -65,7 +66,15 @@ class OwnLogProbs(Frames[TokenLogProbs]):
         return token_log_probs.decode(raw, self.tokens(sample_id))
 
 
-Received = SoftTargets | OwnLogProbs
+class TopLogProbs(SoftTargets):
+    """A teacher's k likeliest tokens at each position, by sample id."""
+
+    def __init__(self, data: bytes, *, known_ids: Collection[str] | None, limit: int, sample_limit: int) -> None:
+        """See SoftTargets."""
+        super().__init__(data, known_ids=known_ids, limit=limit, sample_limit=sample_limit, mark=TOP)
+
+
+Received = TopLogProbs | OwnLogProbs
 
 
 @CODECS.register(KIND, tags=("feedback",))
@@ -77,13 +86,10 @@ class Judgements(Codec[Judged, Received]):
 
     def encode(self, state: State, value: Judged) -> tuple[State, bytes]:
         """See Codec.encode."""
+        who = {"party": value.party, "round": value.round}
         if value.size:
-            scores: Mapping[str, TokenScores] = value.by_id  # type: ignore[assignment]
-            data = soft_targets.encode(
-                scores, vocabulary_size=value.size, party=value.party, round=value.round, mark=TOP
-            )
-            return state, data
-        return state, frames.write(OWN, _blocks(value.by_id), signed(value.party, value.round))
+            return state, soft_targets.encode(value.by_id, vocabulary_size=value.size, mark=TOP, **who)
+        return state, frames.write(OWN, _blocks(value.by_id), signed(**who))
 
     def decode(self, data: bytes, reading: Reading) -> Received:
         """See Codec.decode. The texts are those that the receiver sent."""
@@ -92,10 +98,8 @@ class Judgements(Codec[Judged, Received]):
             raise FederationError("judgements: of texts, but the receiver sent none")
         signal, limits = reading.receiver.signal, reading.receiver.limits
         sizes = {path.sample_id: len(path.text.encode()) for path in sent.paths}
-        kind, more = (OwnLogProbs, {}) if signal is None or signal.k == 1 else (SoftTargets, {"mark": TOP})
-        found = kind(
-            data, known_ids=sizes.keys(), limit=limits.table_bytes, sample_limit=limits.sample_bytes, **more
-        )
+        kind = OwnLogProbs if signal is None or signal.k == 1 else TopLogProbs
+        found = kind(data, known_ids=sizes.keys(), limit=limits.table_bytes, sample_limit=limits.sample_bytes)
         if any(found.tokens(id) > TOKENS_PER_BYTE * (sizes[id] + 1) for id in found):
             raise FederationError(f"judgements: more than {TOKENS_PER_BYTE} tokens per byte of a text")
         return found

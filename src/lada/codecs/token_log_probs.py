@@ -21,7 +21,9 @@ def encode(scores: TokenLogProbs) -> bytes:
     offsets, log_probs = scores.offsets, scores.log_probs
     n = len(log_probs)
     if (offsets.shape, log_probs.shape) != ((n, 2), (n,)) or offsets.dtype.kind not in "iu":
-        raise CodecError(f"offsets {list(offsets.shape)} and log-probs {list(log_probs.shape)}; expected [n, 2] and [n]")
+        raise CodecError(
+            f"offsets {list(offsets.shape)} and log-probs {list(log_probs.shape)}; expected [n, 2] and [n]"
+        )
     for bad, what in (
         (~((log_probs <= 0) & (log_probs >= LEAST)), f"a log-prob that is not in {LEAST:g}..0 nats"),
         (out_of_order(offsets.astype(np.int64)), OUT_OF_ORDER),
