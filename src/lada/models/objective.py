@@ -225,6 +225,12 @@ def others(scored: Scored) -> Scored:
     return scored if scored.own is None else replace(scored, weights=scored.weights.masked_fill(scored.own, 0.0))
 
 
+def own_texts(scored: Scored) -> Scored:
+    """Return the micro-batch in which only the learner's own texts have a weight."""
+    own = scored.weights.new_zeros(len(scored.weights)).bool() if scored.own is None else scored.own
+    return replace(scored, weights=scored.weights.masked_fill(~own, 0.0))
+
+
 def first_divergence(chosen: tuple[int, ...], rejected: tuple[int, ...]) -> int:
     """Return the first position at which two completions differ; the last rejected one if it is a prefix."""
     for position, (a, b) in enumerate(zip(chosen, rejected, strict=False)):
