@@ -74,7 +74,7 @@ def lessons() -> list[Lesson]:
         ids = np.array([sorted({token, (token + 7) % 40}) for token in tokens], np.int32)
         soft = SparseLogProbs(ids, np.full(ids.shape, -1.0, np.float32))
         chunks = ChunkLogProbs(np.array([[0, 2], [2, 4]], np.int32), np.array([-1.0, -2.0], np.float32))
-        rows.append(Lesson(f"s{number}", question, text, "answer 0 no", 1.0, soft, chunks))
+        rows.append(Lesson(f"s{number}", question, text, "answer 0 no", 1.0, soft, chunks, own=number % 2 == 0))
     return rows
 
 
