@@ -15,6 +15,7 @@ from lada.core.errors import InputError
 from lada.core.results import Environment, PhaseTime, Results, WallClock
 from lada.examples import texts
 from lada.models.placement import has_driver
+from lada.planning.fit import RESIDENT
 from lada.planning.machine import Device
 from lada.planning.used import compare
 
@@ -216,6 +217,38 @@ class TestExamples:
             "negative": ("cnn", 120),
             "tilted": ("graph", 120),
         }
+        memory = {party.name: party.memory for party in plan.parties if party.memory}
+        assert {name: its.parameters for name, its in memory.items()} == {
+            "llm": 66_881,
+            "paper": 8_970,
+            "negative": 66_890,
+            "tilted": 8_970,
+        }
+        assert {(party.device, party.prompt, party.completion, party.mean) for party in plan.parties} == {
+            ("cpu", 64, 1, 1.0),
+            ("cpu", 6 * 64 + 6 * 6, 1, 1.0),  # the nodes and edges of a graph
+        }
+        (cpu,) = plan.devices
+        assert (cpu.parties, cpu.missing) == (("llm", "paper", "negative", "tilted"), ())
+        largest = max(memory[name].peak for name in ("paper", "negative", "tilted"))
+        assert cpu.needed == memory["llm"].peak + largest + RESIDENT  # of one process, since workers is 0
+        assert plan.times == ()
+
+    def test_a_classifier_that_does_not_fit_needs_no_adapter(self) -> None:
+        run = yaml.safe_load(texts()["digits"])
+        run["clients"] = [{"name": "paper", "model": {"learner": "mlp", "options": {"width": 65_536, "depth": 100}}}]
+        plan = lada.plan(run)
+        assert not plan.devices[0].fits
+        assert plan.devices[0].remedies == ()
+        assert plan.parties[1].memory is not None
+        assert plan.parties[1].memory.weights > 1.6e12
+
+    def test_averaged_classifiers_send_all_their_weights(self) -> None:
+        run = yaml.safe_load(texts()["digits"]) | {"host": "fedavg", "plugin": "none"}
+        for client in run["clients"]:
+            client["model"] = {"learner": "mlp"}
+        sent = {row.bytes for row in lada.plan(run).traffic if row.kind == "adapter"}
+        assert sent == {4 * 8970}
 
     def test_the_papers_numbers(self) -> None:
         for name, corpus in (("paper-mathinstruct", "mathinstruct"), ("paper-cot", "cot-collection")):

@@ -18,7 +18,7 @@ from lada.engines.setup import init
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.name != "posix", reason="needs Unix sockets"),
 ]
 

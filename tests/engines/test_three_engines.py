@@ -25,7 +25,7 @@ pytestmark = [
 ]
 THIRD = {"name": "kitchen", "domains": ["kitchen"], "model": {"model": "zoo:slm-gpt2", "max_new_tokens": 24}}
 STEPS = {"private": {"steps": 1, "batch_size": 4}, "distil": {"steps": 1, "batch_size": 4}}
-FIRST_STARTS = 240
+FIRST_STARTS = 600
 TEMPORARY = tempfile.mkdtemp(prefix="t-")
 """Where the commands put what is to be gone in the end; the variable tells their processes from others."""
 

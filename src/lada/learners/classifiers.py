@@ -21,6 +21,8 @@ from lada.tasks.options import SCHOOL, DigitsTask
 if TYPE_CHECKING:
     from torch import nn
 
+    from lada.models.memory import Trace
+
 
 class School(Options):
     """What a network learns before the run, on scans that no run of the same world has."""
@@ -79,6 +81,16 @@ class Network(Pluggable):
         from lada.tasks.digits import load_school
 
         return [Lesson(each.id, each.question, each.answer or "") for each in load_school(school.task)]
+
+    def trace(self) -> "Trace":
+        """Return what the network's memory follows from; no weight is drawn."""
+        import torch
+
+        from lada.models.network_trace import trace_network
+
+        with torch.device("meta"):
+            network = self._model(0)
+        return trace_network(network, self.options.depth)
 
     @property
     def name(self) -> str:

@@ -43,7 +43,11 @@ class OneToken(nn.Module):
         return self.head
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, use_cache: bool = False, output_hidden_states: bool = False
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
     ) -> SimpleNamespace:
         """Return `logits` [n, positions, labels] and, if asked for, `hidden_states`, each [n, positions, width]."""
         cells = sum(self.sizes)

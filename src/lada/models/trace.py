@@ -6,17 +6,14 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from lada.core.errors import InputError
 from lada.models.adapters import adapted_share, with_adapter
 from lada.models.encoding import context_of
-from lada.models.head import head_sees
-from lada.models.likelihood import is_spare
+from lada.models.kept import kept_by
 from lada.models.masters import NARROW
 from lada.models.memory import SHAPING, Load, MemoryEstimate, Trace, estimate_of
 from lada.models.options import ModelOptions
@@ -76,7 +73,7 @@ def _trace(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, complet
     eager = {"attn_implementation": "eager"} if options.attention == "eager" else {}
     with torch.device("meta"), warnings.catch_warnings(action="ignore"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **eager)
-        kept, copies = _kept(model.train(), length, completion)
+        kept, copies = kept_by(model.train(), length, completion)
         weights = _weight_bytes(model, options.quantise)
         working = kept // int(config.get_text_config().num_hidden_layers)
         if options.tune == "lora":
@@ -85,7 +82,7 @@ def _trace(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, complet
             weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
         every = list(model.parameters())  # counted first, since experts with an adapter lose them during a run
         if options.tune == "lora":
-            kept, copies = _kept(model.train(), length, completion)
+            kept, copies = kept_by(model.train(), length, completion)
     trained = [p for p in every if p.requires_grad]
     text = config.get_text_config()
     return Trace(
@@ -129,43 +126,3 @@ def _weight_bytes(model: Any, quantise: str | None) -> int:
     head = model.get_output_embeddings()
     linear = [m.weight for m in model.modules() if isinstance(m, (nn.Linear, Conv1D)) and m is not head]
     return total + round(sum(weight.numel() * QUANTISED[quantise] - weight.nbytes for weight in linear))
-
-
-def _kept(model: Any, length: int, completion: int) -> tuple[int, int]:
-    """Return the bytes that autograd keeps for a forward pass over one row, without weights, and a study's logits.
-
-    Logits are those of its last `completion` positions, in 1 or 2 copies; see `Trace.copies`.
-    """
-    kept: dict[int, Any] = {}
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
-        values = {
-            name: torch.empty(tensor.shape, dtype=tensor.dtype, requires_grad=tensor.requires_grad)
-            for name, tensor in (*model.named_parameters(), *model.named_buffers())
-        }
-        own = {value.untyped_storage()._cdata for value in values.values()}
-
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in own:
-                kept[storage._cdata] = storage  # kept alive, so that no other storage reuses its address
-            return tensor
-
-        inputs = {"input_ids": torch.zeros((1, length), dtype=torch.long), "use_cache": False}
-        with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            head_sees(model, lambda hidden: hidden[..., length - completion :, :].contiguous()),
-            _GroupedShapes(),
-        ):
-            logits = torch.func.functional_call(model, values, (), inputs).logits
-            copies = 1 if is_spare(logits) else 2
-    return sum(storage.nbytes() for storage in kept.values()), copies
-
-
-class _GroupedShapes(TorchDispatchMode):
-    """Computes the shape of a product with fused experts, which PyTorch refuses for fake tensors in float32."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._grouped_mm.default:
-            tokens, experts = args[:2]
-            return tokens.new_empty((tokens.shape[0], experts.shape[-1]))
-        return func(*args, **(kwargs or {}))

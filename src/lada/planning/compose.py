@@ -18,10 +18,12 @@ from lada.core.terms import Verb
 from lada.federation.parties import notices_before
 from lada.learners.api import located
 from lada.learners.base import OtherModel, opener
+from lada.learners.classifiers import Network
 from lada.models.api import check_api
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.batches import steps_of
+from lada.models.memory import MemoryEstimate, Trace
 from lada.models.options import ModelOptions
 from lada.models.placement import check_backend, check_placement, device_type
 from lada.objectives.base import OBJECTIVES
@@ -115,7 +117,7 @@ class _Planner:
         demands = [demand for demand in self._demands if demand.device in here]
         named = config.make_augmenter()
         counts = {"public": samples.public, "test": samples.test, **sample_counts(named, samples.public)}
-        times = party_times(parties, schedule, counts, demands)
+        times = party_times(parties, schedule, counts, [demand for demand in demands if demand.timed])
         return Plan(
             name=config.name,
             rounds=config.rounds,
@@ -174,27 +176,15 @@ class _Planner:
                 note = str(error)
         if memory is None:
             self._unknown.append((party.name, device))
-        self._senders[party.name] = Sender(
-            party.name,
-            lengths.mean,
-            facts.embeddings if facts else 0,
-            memory.trainable if memory else 0,
-            tuple(self._samples.pooled(party.name)) if self._pools else (),
-        )
-        return PartyPlan(
-            name=party.name,
-            role="client" if self._is_client(party) else "server",
-            model=model.model,
-            device=device,
-            private=self._samples.private.get(party.name, 0),
-            studies=tuple(_study_plan(phase, study, pairs, lengths) for phase, (study, pairs) in studies.items()),
-            prompt=lengths.prompt,
-            completion=lengths.completion,
-            mean=round(lengths.mean, 1),
-            lengths=lengths.source,
+        return self._told(
+            party,
+            model.model,
+            device,
+            lengths,
+            note,
+            vocabulary=facts.embeddings if facts else 0,
             shape=facts.shape if facts else "",
             memory=memory,
-            note=note,
         )
 
     def _place(self, party: Party, model: ModelOptions) -> str:
@@ -215,19 +205,66 @@ class _Planner:
             self._faults.append(str(error))
         lengths = measure(self._samples.seen_by(party.name), encoder, model.api.max_new_tokens)
         vocabulary = len(encoder.tokenizer) if encoder else 0
-        return self._sizeless(party, model.api.model, "remote", lengths, vocabulary, "behind an API")
+        return self._told(party, model.api.model, "remote", lengths, "behind an API", vocabulary=vocabulary)
 
     def _other(self, party: Party, model: OtherModel) -> PartyPlan:
         """Return the plan of a learner of another kind, as far as possible."""
-        self._try(party, opener(model).check)
+        opened = opener(model)
+        self._try(party, opened.check)
+        if isinstance(opened, Network):
+            return self._classifier(party, model.learner, opened)
         lengths = measure(self._samples.seen_by(party.name), None, ASSUMED)
-        return self._sizeless(party, model.learner, "its own", lengths, 0, "a learner of another kind, of unknown size")
+        return self._told(party, model.learner, "its own", lengths, "a learner of another kind, of unknown size")
 
-    def _sizeless(
-        self, party: Party, model: str, device: str, lengths: Lengths, vocabulary: int, note: str
+    def _classifier(self, party: Party, learner: str, network: Network) -> PartyPlan:
+        """Return the plan of a classifier, whose prompt are its cells and whose path is one label."""
+        options, trace = network.options, network.trace()
+        device = device_type("auto") if options.device == "auto" else options.device
+        planned = ModelOptions(model=learner, dtype="float32", batch_size=options.batch_size)
+
+        def traced(options: ModelOptions, *_: object) -> Trace:
+            if options.tune == "lora":
+                raise InputError(f"model: {learner!r} has no adapter")
+            return trace
+
+        lengths = Lengths(trace.length - trace.completion, trace.completion, float(trace.completion), "counted")
+        demand = Demand(
+            party.name,
+            self._is_client(party),
+            traced,
+            planned,
+            device.replace("cuda", "cuda:0"),
+            tuple(dict(self._studies(party)).values()),
+            lengths,
+            timed=False,
+        )
+        self._demands.append(demand)
+        return self._told(
+            party,
+            learner,
+            demand.device,
+            lengths,
+            vocabulary=trace.vocabulary,
+            shape="its options",
+            memory=demand.memory(),
+        )
+
+    def _told(
+        self,
+        party: Party,
+        model: str,
+        device: str,
+        lengths: Lengths,
+        note: str = "",
+        *,
+        vocabulary: int = 0,
+        shape: str = "",
+        memory: MemoryEstimate | None = None,
     ) -> PartyPlan:
-        """Return the plan of a party whose learner needs unknown memory, or none on this machine."""
-        self._senders[party.name] = Sender(party.name, lengths.mean, vocabulary, 0)
+        """Return the plan of a party; without `memory`, that of its learner is unknown, or needed elsewhere."""
+        pooled = tuple(self._samples.pooled(party.name)) if self._pools else ()
+        trainable = memory.trainable if memory else 0
+        self._senders[party.name] = Sender(party.name, lengths.mean, vocabulary, trainable, pooled)
         studies = {} if device == "remote" else dict(self._studies(party))
         return PartyPlan(
             name=party.name,
@@ -240,8 +277,8 @@ class _Planner:
             completion=lengths.completion,
             mean=round(lengths.mean, 1),
             lengths=lengths.source,
-            shape="",
-            memory=None,
+            shape=shape,
+            memory=memory,
             note=note,
         )
 

@@ -34,6 +34,8 @@ class Demand:
     device: str
     studies: tuple[tuple[Study, bool], ...]
     lengths: Lengths
+    timed: bool = True
+    """Whether its time follows from its size. That of a small network is mostly overhead."""
 
     def memory(self) -> MemoryEstimate:
         """Return its memory. Raises InputError if it cannot be estimated."""
