@@ -57,6 +57,7 @@ def test_the_expected_gradient_of_k1_is_that_of_the_reverse_kl(clip: float | Non
     student = exact.log_softmax(0)
     (student.exp() * (student - NU)).sum().backward()
     assert logits.grad is not None
+    assert exact.grad is not None
     assert logits.grad.tolist() == pytest.approx((-0.222695, 0.162803, 0.059892), abs=1e-6)
     assert torch.allclose(logits.grad, exact.grad, atol=1e-6)
 

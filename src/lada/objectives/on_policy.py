@@ -35,7 +35,7 @@ class OnPolicyOptions(TopK):
     the reverse KL that is never negative, back-propagated. `jsd`: a divergence over the teacher's likeliest tokens."""
     beta: Share = 0.5
     """β of `jsd`, from 0 to 1: 0 is the forward KL, 1 the reverse KL."""
-    clip: float | None = Field(0.2, gt=0, allow_inf_nan=False)
+    clip: float | None = Field(default=0.2, gt=0, allow_inf_nan=False)
     """ε of `k1`: a chunk's ratio to its probability at the start of the study counts from 1 - ε to 1 + ε. None is no
     limit."""
     label_weight: Share = 0.5
