@@ -296,7 +296,9 @@ class RunConfig(Options):
             check_pooling(self.choice(HOSTS).name, self.engine, self.held_back())
 
     def _check_codecs(self, host: Host) -> None:
-        """Refuse a codec that leaves out what the host has to aggregate."""
+        """Refuse a codec that leaves out what the host has to aggregate, or whose options name other clients."""
+        for codec in self.make_all(CODECS).values():
+            codec.check_clients([client.name for client in self.clients])
         sparse = {name: codec.kind for name, codec in self.make_all(CODECS).items() if codec.sparse}
         chosen = self.choice(HOSTS)
         options = HOSTS.get(chosen.name).read(chosen.options)

@@ -1,6 +1,7 @@
 """Soft targets that change places among positions with the same token."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,33 @@ def test_nothing_to_shuffle():
     assert shuffled([], [], np.random.default_rng(0)) == []
     (empty,) = shuffled([target()], [np.zeros(0, np.int32)], np.random.default_rng(0))
     assert empty.ids.shape == (0, 1)
+
+
+def token_by_token(targets: list[SparseLogProbs], tokens: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return where each row comes from; one pass over all rows for each token, in ascending order."""
+    own = np.concatenate(tokens)
+    aimed = np.concatenate([np.isfinite(each.log_probs).any(1) for each in targets])
+    source = np.arange(len(own))
+    for token in np.unique(own[aimed]):
+        places = np.flatnonzero(aimed & (own == token))
+        source[places] = rng.permutation(places)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("texts", "length", "vocabulary"),
+    [(240, 1, 10), (1000, 1, 10), (60, 40, 5000), (3, 5, 1), (7, 0, 5)],
+    ids=["digits", "many digits", "a language model", "one token", "empty texts"],
+)
+def test_the_draws_are_those_of_a_pass_for_each_token(texts: int, length: int, vocabulary: int):
+    rng = np.random.default_rng(1)
+    tokens = [rng.integers(vocabulary, size=length).astype(np.int32) for _ in range(texts)]
+    rows = np.arange(texts * length, dtype=np.float32)
+    rows[rng.random(len(rows)) < 0.1] = -np.inf  # a position without a target
+    targets = [target(*each) for each in np.split(rows, texts)]
+    out = shuffled(targets, tokens, np.random.default_rng(2))
+    expected = rows[token_by_token(targets, tokens, np.random.default_rng(2))]
+    assert np.concatenate([each.log_probs[:, 0] for each in out]).tolist() == expected.tolist()
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.floats(-5, 0)), max_size=5), max_size=5), st.integers(0, 99))

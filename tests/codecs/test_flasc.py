@@ -14,7 +14,7 @@ import lada
 from lada.audit.audit import audit
 from lada.codecs import top_values
 from lada.codecs.adapters import Adapter, Change, Update, digest
-from lada.codecs.base import CODECS, Codecs
+from lada.codecs.base import CODECS, Codecs, Outlook
 from lada.codecs.flasc import Flasc, FlascOptions
 from lada.codecs.tensors import write as write_tensors
 from lada.config import make_config
@@ -136,6 +136,100 @@ def test_a_client_whose_start_nobody_knows_sends_all(tmp_path: Path):
     told = part(server, {ADAPTER: encode_adapter(client)}, ADAPTER)
     assert isinstance(told, Adapter)
     assert flat(told.weights) == pytest.approx([0.6, 0.05, -0.02, -0.1])
+
+
+# Densities that differ by client, or fall.
+
+
+def packed(data: bytes) -> int:
+    """Return the bytes of a message besides its header."""
+    return len(data) - 8 - int.from_bytes(data[:8], "little")
+
+
+def test_tiers_of_clients_by_hand(tmp_path: Path):
+    _, received, sent, found = play(tmp_path, SGD, tiers={"d": 0.75})
+    assert received == [pytest.approx([0.5, 0.0, 0.0, -0.4])] * 2  # the same for all
+    assert sent[0] == pytest.approx([0.0, 0.0, 0.0, 0.3], abs=1e-6)  # c has `up`, a quarter
+    assert sent[1] == pytest.approx([-0.05, 0.2, 0.0, -0.05], abs=1e-6)  # the three largest of d
+    assert found == pytest.approx([0.475, 0.1, 0.0, -0.275], abs=1e-6)
+
+
+def test_the_bytes_of_the_papers_tiers():
+    codec = Flasc(FlascOptions(up=1 / 8, tiers={"weak": 1 / 16, "middle": 1 / 4, "strong": 1.0}))
+    start, after = ({"a": np.full(64, number, np.float32)} for number in (0, 1))
+    sent = {
+        client: packed(codec.encode({}, Update(after, 1, start, client))[1])
+        for client in ("weak", "middle", "strong", "other")
+    }
+    # k numbers in float16, and a bit for each of 64: fewer bytes than 4 k here
+    assert sent == {"weak": 4 * 2 + 8, "middle": 16 * 2 + 8, "strong": 64 * 2, "other": 8 * 2 + 8}
+    for client, count in sent.items():
+        assert codec.expected_bytes(Outlook(sender=client, numbers=64, client=True, round=1)) == count
+
+
+def test_densities_fall_with_each_message():
+    codec = Flasc(FlascOptions(down=1.0, up=0.5, decay=0.5, error_feedback=False))
+    start, after = ({"a": np.full(16, number, np.float32)} for number in (0, 1))
+    state, up = codec.init(0), []
+    for _ in range(5):
+        state, data = codec.encode(bytes_to_arrays(arrays_to_bytes(state)), Update(after, 1, start, "c"))
+        up.append(packed(data))
+    assert up == [8 * 2 + 2, 4 * 2 + 2, 2 * 2 + 2, 1 * 2 + 2, 0]  # 8, 4, 2 and 1 of 16 numbers, then none
+    assert up == [codec.expected_bytes(Outlook(numbers=16, client=True, round=round)) for round in range(1, 6)]
+    assert int(state["sent"]) == 5
+    state, down = codec.init(0), []
+    for _ in range(3):
+        state, data = codec.encode(state, Adapter(after, 1))
+        down.append(packed(data))
+    assert down == [16 * 2, 8 * 2 + 2, 4 * 2 + 2]
+    # All go first, then the first eight ones, then the first four of the eight that were left out and are 2 by now.
+    assert state["residual"].tolist() == [1.0] * 8 + [0.0] * 4 + [2.0] * 4
+    whole, _ = codec.encode(codec.init(0), Update(after, 1, None, "c"))
+    assert int(whole["sent"]) == 0  # a message of all numbers has no density
+
+
+def test_nobody_may_send_more_than_the_highest_tier(tmp_path: Path):
+    server = party(tmp_path, "llm", tiers={"c": 0.2})  # below `up`, which is a quarter
+    check_parts(server, "c", 1, {ADAPTER: forged()})
+    for up, tiers in ((0.2, {}), (0.1, {"d": 0.2})):
+        with pytest.raises(CodecError, match="other values than 0 to 8 of type float32"):
+            check_parts(party(tmp_path, "llm", up=up, tiers=tiers), "c", 1, {ADAPTER: forged()})
+
+
+def test_a_tier_of_nobody_is_refused():
+    with pytest.raises(InputError, match=r"tiers: there is no client 'clinc'; .* did you mean 'clinic'"):
+        make_config(config({"name": "flasc", "options": {"tiers": {"clinc": 0.5}}}))
+
+
+def test_a_run_with_tiers_and_decay_sends_what_the_plan_expects(tmp_path: Path):
+    options = {"down": 0.5, "up": 0.25, "decay": 0.5, "tiers": {"strong": 1.0, "weak": 0.0625}}
+    study = {"steps": 2, "batch_size": 8}
+    run = {
+        "rounds": 3,
+        "workers": 0,
+        "task": {"kind": "digits", "public": 20, "private": 60, "test_per_domain": 5, "domains": ["plain"]},
+        "server": {"model": {"learner": "mlp"}, "distil": study},
+        "clients": [
+            {"name": name, "model": {"learner": "mlp"}, "private": study, "distil": study}
+            for name in ("strong", "usual", "weak")
+        ],
+        "host": {"name": "fedavg", "options": {"aggregation": "fedopt", "malicious": 0}},
+        "plugin": "none",
+        "codecs": [{"name": "flasc", "options": options}],
+    }
+    results, plan, n = lada.run(run, runs=tmp_path), lada.plan(run), 8970
+
+    def formula(density: float) -> int:
+        k = int(n * density)
+        return 2 * k + (0 if k == n else min(4 * k, -(-n // 8)))
+
+    sent = {(row.sender, row.receiver, row.round): row.bytes for row in results.traffic if row.kind == ADAPTER}
+    for (sender, receiver, round), count in sent.items():
+        share = {"llm": 0.5, "usual": 0.25, **options["tiers"]}[sender]
+        first = 1 if sender == "llm" else 2  # the first message of a client is of all its numbers
+        expected = formula(1.0 if round < first else share * 0.5 ** (round - first))
+        assert expected < count < expected + 1500, (sender, receiver, round)  # names and shapes are beside
+    assert {row.round for row in plan.traffic if row.kind == ADAPTER} == {1, 2, 3}
 
 
 # Hostile messages.

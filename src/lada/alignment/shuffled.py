@@ -21,11 +21,12 @@ def shuffled(
         return list(targets)
     ids, log_probs = (np.concatenate([getattr(each, name) for each in targets]) for name in ("ids", "log_probs"))
     own = np.concatenate([each[:length] for each, length in zip(tokens, lengths, strict=True)])
-    aimed = np.isfinite(log_probs).any(1)
+    aimed = np.flatnonzero(np.isfinite(log_probs).any(1))
+    by_token = aimed[np.argsort(own[aimed], kind="stable")]
     source = np.arange(len(own))
-    for token in np.unique(own[aimed]):
-        places = np.flatnonzero(aimed & (own == token))
-        source[places] = rng.permutation(places)
+    for places in np.split(by_token, 1 + np.flatnonzero(np.diff(own[by_token]))):
+        if len(places) > 1:  # most tokens of a large vocabulary come up once
+            source[places] = rng.permutation(places)
     cuts = np.cumsum(lengths)[:-1]
     return [
         SparseLogProbs(*each)

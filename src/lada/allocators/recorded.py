@@ -41,7 +41,10 @@ class RecordedOptions(Options):
     by_order="with `drawn`, samples are drawn by their places",
 )
 class Recorded(Memoryless):
-    """The teacher's paths that the filter of another run chose, possibly for another student."""
+    """What the filter of another run chose, possibly for another student.
+
+    Where that filter preferred the student's own path to the teacher's, this student studies its own, right or not.
+    """
 
     options: RecordedOptions
 
@@ -64,11 +67,13 @@ class Recorded(Memoryless):
                 f"round {candidates.round}; expected a run with the same parties and rounds"
             )
         at_hand = {sample.id: i for i, sample in enumerate(candidates.samples)}
-        picked = sorted((row for row in rows if row["source"] == "teacher"), key=lambda row: -(row["score"] or 0.0))
-        chosen = [at_hand[row["sample_id"]] for row in picked if row["sample_id"] in at_hand]
+        picked = sorted(rows, key=lambda row: -(row["score"] or 0.0))
+        sources = {at_hand[row["sample_id"]]: row["source"] for row in picked if row["sample_id"] in at_hand}
+        chosen = list(sources)
         reason = f"chosen by {student}"
         if self.options.drawn:
             order = generator(candidates.seed, "recorded").permutation(len(candidates.samples))
+            sources = from_teacher(range(len(order)))
             chosen, reason = [int(i) for i in order[: len(chosen)]], f"drawn, as many as {student} chose"
         reasons = dict.fromkeys(chosen, reason)
-        return state, allocate(candidates, chosen, from_teacher(chosen), None, reasons), {}
+        return state, allocate(candidates, chosen, sources, None, reasons), {}

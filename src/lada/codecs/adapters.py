@@ -30,12 +30,13 @@ class Adapter(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What a client writes: its weights, how many private samples are behind them, and the weights that it started
-    from, where the server has these too."""
+    """What a client writes: its weights, how many private samples are behind them, the weights that it started from,
+    where the server has these too, and its name."""
 
     weights: Mapping[str, np.ndarray]
     samples: int
     start: Mapping[str, np.ndarray] | None
+    client: str = ""
 
 
 class Change(NamedTuple):

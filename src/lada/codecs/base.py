@@ -61,6 +61,8 @@ class Outlook:
     """The private samples that the sender sends, if the host requires that."""
     client: bool = False
     """Whether the sender is a client."""
+    round: int = 0
+    """The number of the round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,9 @@ class Codec(Generic[Sent, Received]):
         This reads only a header. Raises CodecError for other bytes.
         """
         return None
+
+    def check_clients(self, clients: Sequence[str]) -> None:
+        """Raise InputError for options that do not fit a run with these clients."""
 
     def claims(self, received: Received) -> Iterable[int]:
         """Yield the claims of a part about how many private samples its sender has."""

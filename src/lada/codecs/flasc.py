@@ -14,8 +14,8 @@ import json
 import math
 import operator
 import re
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -25,33 +25,37 @@ from lada.codecs.adapters import KIND, Adapter, Change, Update, digest, fault
 from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.table import header_number
 from lada.codecs.tensors import read, write
-from lada.core.errors import CodecError
+from lada.codecs.vectors import Shapes, flat, is_shape, named
+from lada.core.errors import CodecError, InputError, nearest
+from lada.core.names import Name
 from lada.core.needs import State
 from lada.core.registry import Options
 from lada.core.seeds import next_draw
 
-MARK, PLACES, VALUES, RESIDUAL = "flasc", "places", "values", "residual"
+MARK, PLACES, VALUES, RESIDUAL, SENT = "flasc", "places", "values", "residual", "sent"
 TYPES = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 DENSE = 4
 """Bytes of a number once it is read, float32."""
-MOST, MOST_AXES = 2**40, 8
-"""Numbers of a weight, and its axes."""
 Form = Literal["adapter", "whole", "change"]
 """What is sent: the server's adapter; all of a client's, whose start the server lacks; a client's changes."""
 FORMS = {"client": ("adapter",), "server": ("adapter", "whole", "change")}
 """What a party may receive. The server also reads what it sent itself."""
 START = re.compile("[0-9a-f]{16}")
-Shapes = list[tuple[str, tuple[int, ...]]]
+Density = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 class FlascOptions(Options):
-    """Options of the codec. They hold for the run: each side refuses messages of other densities."""
+    """Options of the codec. They hold for the run: each side refuses messages of higher densities."""
 
-    down: float = Field(default=0.25, gt=0, le=1, allow_inf_nan=False)
+    down: Density = 0.25
     """Share of the adapter's numbers that the server sends; those of the largest magnitude."""
-    up: float = Field(default=0.0625, gt=0, le=1, allow_inf_nan=False)
+    up: Density = 0.0625
     """Share of an adapter's changes that a client sends; those of the largest magnitude. Below 1, the aggregator must
     not compare clients coordinate by coordinate."""
+    tiers: dict[Name, Density] = Field(default={}, exclude_if=operator.not_)
+    """Density instead of `up` for some clients, by name. Clients that it does not name keep `up`."""
+    decay: Density = Field(default=1.0, exclude_if=lambda factor: factor == 1)
+    """Factor by which the densities of a sender fall with each masked message that it sends."""
     values: Literal["float16", "float32"] = "float16"
     """Type of the numbers that are sent."""
     error_feedback: bool = True
@@ -71,7 +75,9 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
 
     def __init__(self, options: FlascOptions) -> None:
         self.options = options
-        self.sparse = options.up < 1
+        up = (options.up, *options.tiers.values())
+        self._highest = {"adapter": options.down, "change": max(up), "whole": 1.0}
+        self.sparse = min(*up, options.decay) < 1
         self._type = TYPES[options.values]
 
     def init(self, seed: int) -> State:
@@ -82,18 +88,19 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
         """See Codec.encode.
 
         The state is a vector of n numbers, float32: what has been left out so far. With `shuffled`, it also has the
-        seed of the next places.
+        seed of the next places; with `decay`, the number of masked messages.
         """
-        vector, start = _flat(value.weights), value.start if isinstance(value, Update) else None
+        vector, start = flat(value.weights), value.start if isinstance(value, Update) else None
         form: Form = "adapter" if isinstance(value, Adapter) else "whole" if start is None else "change"
+        client, sent = value.client if isinstance(value, Update) else "", int(state.get(SENT, 0))
         if start is not None:
-            vector = vector - _flat(start)
+            vector = vector - flat(start)
         residual = state.get(RESIDUAL)
         if residual is not None and residual.shape == vector.shape:
             vector = vector + residual
         if why := fault(vector):
             raise CodecError(f"{MARK}: a weight holds {why}")
-        k, following = self._count(len(vector), form), {}
+        k, following = top_values.count(len(vector), self._density(form, client, sent)), {}
         if self.options.shuffled:
             following, rng = next_draw(state)
             places = np.sort(rng.permutation(len(vector))[:k])
@@ -111,13 +118,15 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
         data = write({PLACES: top_values.pack(places, len(vector)), VALUES: values}, header)
         vector[places] -= values
         left = {RESIDUAL: vector} if form == "adapter" or self.options.error_feedback else {}
-        return {**left, **following}, data
+        counted = {SENT: np.array(sent + (form != "whole"))} if self.options.decay < 1 else {}
+        return {**left, **following, **counted}, data
 
-    def _count(self, size: int, form: str) -> int:
-        """Return how many of so many numbers are sent."""
+    def _density(self, form: str, client: str, sent: int) -> float:
+        """Return the share of numbers that go into a message after `sent` masked ones."""
         if form == "whole":
-            return size
-        return top_values.count(size, self.options.up if form == "change" else self.options.down)
+            return 1.0
+        share = self.options.down if form == "adapter" else self.options.tiers.get(client, self.options.up)
+        return share * self.options.decay**sent
 
     def decode(self, data: bytes, reading: Reading) -> Adapter | Change:
         """See Codec.decode. Numbers that were left out are 0."""
@@ -130,14 +139,15 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
             raise CodecError(
                 f"{MARK}: another form, or a start beside another; expected {FORMS[reading.receiver.role]}"
             )
-        k = self._count(size, form)
-        if values.dtype != self._type or values.shape != (k,):
-            raise CodecError(f"{MARK}: other values than {k} of type {self._type.name}")
+        most = top_values.count(size, self._highest[form])
+        least = most if form == "whole" else 0
+        if values.dtype != self._type or values.ndim != 1 or not least <= len(values) <= most:
+            raise CodecError(f"{MARK}: other values than {least} to {most} of type {self._type.name}")
         if why := fault(values):
             raise CodecError(f"{MARK}: a weight holds {why}")
         vector = np.zeros(size, np.float32)
-        vector[top_values.unpack(arrays[PLACES], size, k)] = values
-        weights, samples = _named(vector, shapes), header_number(MARK, header, "samples")
+        vector[top_values.unpack(arrays[PLACES], size, len(values))] = values
+        weights, samples = named(vector, shapes), header_number(MARK, header, "samples")
         return Change(weights, samples, start) if form == "change" else Adapter(weights, samples)
 
     def claims(self, received: Adapter | Change) -> Iterator[int]:
@@ -146,28 +156,22 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
 
     def expected_bytes(self, outlook: Outlook) -> int:
         """See Codec.expected_bytes."""
-        k = self._count(outlook.numbers, "change" if outlook.client else "adapter")
+        form = "change" if outlook.client else "adapter"
+        density = self._density(form, outlook.sender, max(outlook.round - 1, 0))
+        k = top_values.count(outlook.numbers, density)
         return top_values.packed_bytes(outlook.numbers, k, self._type.itemsize)
+
+    def check_clients(self, clients: Sequence[str]) -> None:
+        """See Codec.check_clients."""
+        if unknown := sorted(self.options.tiers.keys() - set(clients)):
+            raise InputError(
+                f"codecs.{MARK}.options.tiers: there is no client {unknown[0]!r}; expected some of "
+                f"{', '.join(sorted(clients))}{nearest(unknown[0], clients)}"
+            )
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:
         """See Codec.texts."""
         yield from (("a name", name, False) for name, _ in _open(data, len(data))[2])
-
-
-def _flat(weights: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return all numbers of an adapter as one vector, float32 [n], by ascending names."""
-    return np.concatenate(
-        [np.zeros(0, np.float32), *(weights[name].astype(np.float32).ravel() for name in sorted(weights))]
-    )
-
-
-def _named(vector: np.ndarray, shapes: Shapes) -> dict[str, np.ndarray]:
-    named, at = {}, 0
-    for name, shape in shapes:
-        size = math.prod(shape)
-        named[name] = vector[at : at + size].reshape(shape)
-        at += size
-    return named
 
 
 def _open(data: bytes, limit: int) -> tuple[dict[str, np.ndarray], dict[str, str], Shapes]:
@@ -180,13 +184,8 @@ def _open(data: bytes, limit: int) -> tuple[dict[str, np.ndarray], dict[str, str
     except Exception as error:  # there is no telling what a reader raises on bytes made to break it
         raise CodecError(f"{MARK}: not readable: {type(error).__name__}") from error
     names = [name for name, _ in shapes]
-    if not all(_is_shape(shape) for _, shape in shapes):
+    if not all(is_shape(shape) for _, shape in shapes):
         raise CodecError(f"{MARK}: shapes that are none")
     if not all(type(name) is str for name in names) or names != sorted(set(names)):
         raise CodecError(f"{MARK}: a name that is no text, is there twice or is out of order")
     return arrays, header, shapes
-
-
-def _is_shape(shape: tuple[object, ...]) -> bool:
-    sizes = [size for size in shape if type(size) is int and 0 <= size <= MOST]
-    return len(sizes) == len(shape) <= MOST_AXES and math.prod(max(size, 1) for size in sizes) <= MOST

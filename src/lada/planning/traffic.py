@@ -28,19 +28,19 @@ class Sender:
 
 
 class Forecast:
-    """The bytes of each part that a party sends; each codec is asked once."""
+    """The bytes of each part that a party sends in a round; each codec is asked once."""
 
     def __init__(self, codecs: Codecs, texts: int, k: int) -> None:
         """`texts` is the number of public samples; objectives ask for `k` tokens per position."""
         self._codecs, self._texts, self._k = codecs, texts, k
-        self._known: dict[tuple[str, str, int], int] = {}
+        self._known: dict[tuple[str, str, int, int], int] = {}
 
-    def size(self, kind: str, sender: Sender, numbers: int, *, client: bool = False) -> int:
+    def size(self, kind: str, sender: Sender, numbers: int, *, client: bool = False, round: int = 0) -> int:
         """Return the bytes of a part of a kind; `numbers` are those of the adapter that goes up or comes down.
 
         `client` says whether the sender is one.
         """
-        key = kind, sender.name, numbers
+        key = kind, sender.name, numbers, round
         if key not in self._known:
             outlook = Outlook(
                 sender=sender.name,
@@ -51,6 +51,7 @@ class Forecast:
                 numbers=numbers,
                 private=sender.private,
                 client=client,
+                round=round,
             )
             self._known[key] = self._codecs[kind].expected_bytes(outlook)
         return self._known[key]
@@ -70,7 +71,7 @@ class Forecast:
                         receiver=receiver.name,
                         kind=kind,
                         messages=1,
-                        bytes=self.size(kind, sender, client.adapter, client=step.side == "client"),
+                        bytes=self.size(kind, sender, client.adapter, client=step.side == "client", round=round),
                     )
                     for kind in step.sends
                 ]

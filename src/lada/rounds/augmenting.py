@@ -27,7 +27,7 @@ from lada.rounds.pool import grow
 from lada.rounds.states import address, keep_state, state_of
 from lada.rounds.steps import answer_once
 from lada.tasks.data import TaskData
-from lada.tasks.drafts import PREFIX, fault, normal, normals, read
+from lada.tasks.drafts import PREFIX, fault, foreign, normal, normals, read, scripts
 from lada.verifiers.base import Asked, Failure
 
 CALLS = "augmenter calls"
@@ -157,12 +157,14 @@ def _screen(party: Party, replies: Iterable[tuple[Prompt, Answer]], chars: int) 
     """Return the questions of replies that are new and may be asked."""
     task, found = party.task, Screened()
     seen = set(normals((*task.shared, *task.test, *task.replay)))
+    written_in = scripts(sample.question for sample in task.shared)
     for prompt, reply in replies:
         questions = [""] if reply.refused else read(reply.text, prompt.count)
         for place, question in enumerate(questions):
             found.drafts += 1
             last = place == len(questions) - 1
             why = "no answer" if reply.refused else fault(question, chars)
+            why = why or ("another script" if foreign(question, written_in) else None)
             why = why or ("cut" if reply.cut and last else None)
             why = why or ("duplicate" if normal(question) in seen else None)
             if why is not None:

@@ -69,7 +69,7 @@ def _tuned(key: str, client: str, options: LearnerOptions, *, full: bool, ranks:
 
 def encode_adapter(party: Party) -> bytes:
     """Return a client's adapter with the number of private samples behind it."""
-    return write(party, ADAPTER, Update(party.learner.adapter(), len(party.private), start_of(party)))
+    return write(party, ADAPTER, Update(party.learner.adapter(), len(party.private), start_of(party), party.name))
 
 
 def started_from(party: Party, weights: Weights) -> None:

@@ -1,8 +1,10 @@
 """Questions that a model writes: how it is asked for them, how they are read, and which of them are refused."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from lada.core.terms import Sample
 
@@ -70,8 +72,36 @@ def fault(question: str, most: int) -> str | None:
         ("role markers", _ROLE.search(question[:most])),
         ("orders to a model", _ORDER.search(question[:most])),
         ("several questions", _BLOCK.search(question)),
+        ("data, not a question", question.startswith("```") or _is_data(question[: most + 1])),
     )
     return next((why for why, found in checks if found), None)
+
+
+def _is_data(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def scripts(texts: Iterable[str]) -> frozenset[str]:
+    """Return the scripts in which texts are written, such as LATIN or CJK."""
+    return frozenset(filter(None, map(_script, set[str]().union(*texts))))
+
+
+def foreign(question: str, known: frozenset[str]) -> bool:
+    """Return whether most letters of a question are of scripts that are not `known`.
+
+    That finds another language only if it is written in another script.
+    """
+    letters = [found for each in question if (found := _script(each))]
+    return 2 * sum(each not in known for each in letters) > len(letters)
+
+
+@lru_cache(maxsize=4096)
+def _script(character: str) -> str:
+    """Return the script of a letter, the first word of its name in Unicode; nothing for other characters."""
+    return unicodedata.name(character, "").partition(" ")[0] if character.isalpha() else ""
 
 
 def normal(question: str) -> str:
