@@ -72,7 +72,7 @@ def test_a_client_s_absurd_number_is_refused(key: str, value: Any):
     changes = nested(key, value)
     if key.startswith("model"):
         changes["model"] = {"model": "zoo:slm-llama", "tune": "lora", **changes["model"]}
-    one_line(run(client=changes), f"clients.0.{key}")
+    one_line(run(client=changes), f"clients.a.{key}")
     file = {"name": "a", "superlink": "x:1", "model": {"model": "zoo:slm-llama"}, "task": {"kind": "rulebooks"}}
     if key != "timeout":
         with pytest.raises(InputError, match=key.partition(".")[0]):
@@ -222,7 +222,7 @@ def test_a_number_of_more_digits_than_python_writes_is_refused():
 
 
 def test_a_blur_s_range_is_said():
-    key = "clients.0.blur.noise"
+    key = "clients.a.blur.noise"
     with pytest.raises(
         InputError, match=f"^{key}: 1e\\+308 is out of range; expected 0 for none, or 0.000001 to 10 nats"
     ):

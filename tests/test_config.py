@@ -65,12 +65,12 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             client(private={"step": 9}),
-            "clients.0.private.step: unknown key (its value is 9); expected one of batch_size, dp, epochs, "
+            "clients.clinic.private.step: unknown key (its value is 9); expected one of batch_size, dp, epochs, "
             "micro_batch_size, optimisation, steps, tokens; did you mean 'steps'?",
         ),
         (
             client(distil={"optimisation": {"clipp": 1}}),
-            "clients.0.distil.optimisation.clipp: unknown key (its value is 1); expected one of betas, clip, floor, "
+            "clients.clinic.distil.optimisation.clipp: unknown key (its value is 1); expected one of betas, clip, floor, "
             "learning_rate, warm_up, weight_decay; did you mean 'clip'?",
         ),
         (
@@ -111,27 +111,32 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"rounds": "three"}, "rounds: 'three' is not valid: input should be a valid integer"),
-        ({"rounds": "3"}, "rounds: '3' is not valid: input should be a valid integer"),
-        ({"rounds": -1}, "rounds: -1 is not valid: input should be greater than or equal to 0"),
-        ({"seed": True}, "seed: True is not valid: input should be a valid integer"),
-        ({"timeout": float("inf")}, "timeout: inf is not valid: input should be a finite number"),
+        ({"rounds": "three"}, "rounds: 'three' is not valid; expected a whole number"),
+        ({"rounds": "3"}, "rounds: '3' is not valid; expected a whole number; write it without quotes"),
+        ({"rounds": -1}, "rounds: -1 is not valid; expected a number of at least 0"),
+        ({"seed": True}, "seed: True is not valid; expected a whole number"),
+        ({"timeout": float("inf")}, "timeout: inf is not valid; expected a finite number"),
         ({"plugin": "ladda"}, "plugin: 'ladda' is not valid; expected 'lada' or 'none'; did you mean 'lada'?"),
-        ({"name": "A/b"}, "name: 'A/b' is not valid: string should match pattern '^[A-Za-z0-9][A-Za-z0-9_-]*$'"),
-        ({"clients": 3}, "clients: 3 is not valid: input should be a valid array"),
-        ({"server": {"model": "zoo:a"}}, "server.model: 'zoo:a' is not valid: input should be an object"),
-        (client(domains="clinic"), "clients.0.domains: 'clinic' is not valid: input should be a valid array"),
+        ({"name": "A/b"}, "name: 'A/b' is not valid; expected text that matches ^[A-Za-z0-9][A-Za-z0-9_-]*$"),
+        ({"clients": 3}, "clients: 3 is not valid; expected a list"),
+        ({"server": {"model": "zoo:a"}}, "server.model: 'zoo:a' is not valid; expected a mapping of keys to values"),
+        (client(domains="clinic"), "clients.clinic.domains: 'clinic' is not valid; expected a list"),
         (
             client(model={**MODEL, "tune": "loar"}),
-            "clients.0.model.tune: 'loar' is not valid; expected 'full' or 'lora'; did you mean 'lora'?",
+            "clients.clinic.model.tune: 'loar' is not valid; expected 'full' or 'lora'; did you mean 'lora'?",
+        ),
+        (
+            client(private={"optimisation": {"learning_rate": "1e-4"}}),
+            "clients.clinic.private.optimisation.learning_rate: '1e-4' is not valid; expected a number; YAML reads this as "
+            "text, so write 1.0e-4",
         ),
         (
             client(private={"steps": 0}),
-            "clients.0.private.steps: 0 is not valid: input should be greater than or equal to 1",
+            "clients.clinic.private.steps: 0 is not valid; expected a number of at least 1",
         ),
         (
             {"task": {"kind": "rulebooks", "world": -1}},
-            "task.world: -1 is not valid: input should be greater than or equal to 0",
+            "task.world: -1 is not valid; expected a number of at least 0",
         ),
         (
             {"task": {"kind": "rulebook"}},
@@ -140,10 +145,9 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ),
         (
             {"task": {"kind": "files", "train": 3, "public": "x"}},
-            "task.train: 3 is not valid: input should be a valid string; "
-            "or 3 is not valid: input should be a valid array",
+            "task.train: 3 is not valid; expected text or a list",
         ),
-        ({"allocator": 3}, "allocator: 3 is not valid: input should be an object"),
+        ({"allocator": 3}, "allocator: 3 is not valid; expected a mapping of keys to values"),
         (
             {"allocator": {"name": "lada", "options": {"budget": 0}}},
             "allocator.options.budget: budget is 0; expected at least 1 sample, a share between 0 and 1, or null "
@@ -159,7 +163,7 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
             "host.options.server_replay: private, paths, general are (0.1, 0.9, 0.1): expected shares of at "
             "least 0 with a sum below 1",
         ),
-        ({"seed": datetime.date(2026, 1, 2)}, "seed: '2026-01-02' is not valid: input should be a valid integer"),
+        ({"seed": datetime.date(2026, 1, 2)}, "seed: '2026-01-02' is not valid; expected a whole number"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(changes: dict[str, Any], expected: str):
@@ -431,7 +435,7 @@ def test_a_file_is_read_as_yaml_or_json(tmp_path: Path):
         (b"a: 2001-99-99", "is not valid YAML: "),
         (b"&a {x: *a}", "expected plain YAML or JSON values"),
         (b"2001-01-01: 1", "expected plain YAML or JSON values"),
-        (b"", "configuration: it is None; expected a mapping"),
+        (b"", "is empty; `lada examples show demo` prints a valid one"),
         (b"- a", "configuration: it is ['a']; expected a mapping"),
     ],
 )
@@ -444,8 +448,8 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: byt
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
-    for place in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(InputError, match="does not exist; give the path of a YAML file"):
+    for place, what in ((tmp_path / "none.yaml", "does not exist"), (tmp_path, "is a folder")):
+        with pytest.raises(InputError, match=f"{what}; give the path of a YAML file"):
             read_config(place)
 
 

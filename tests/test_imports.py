@@ -129,7 +129,7 @@ def test_the_probe_sees_what_is_imported(ran: Ran) -> None:
         (["run", "nope.yaml"], "does not exist"),
         (["run", DEMO, "--dry-run", "--set", "roundz=2"], "unknown key"),
         (["run", DEMO, "--set", "rounds=two"], "rounds"),
-        (["run", DEMO, "--set", "clients.clinic.distil.steps=-1"], "clients.1.distil.steps"),
+        (["run", DEMO, "--set", "clients.clinic.distil.steps=-1"], "clients.clinic.distil.steps"),
         (["run", DEMO, "--set", "host=fedmk"], "did you mean 'fedmkt'?"),
         (["run", DEMO, "--set", "allocator.name=randon"], "did you mean 'random'?"),
         (["run", DEMO, "--set", "objective.name=sf"], "did you mean 'sft'?"),

@@ -8,7 +8,7 @@ import yaml
 
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
-from lada.core.paths import is_file
+from lada.core.paths import is_file, is_folder
 
 
 def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
@@ -19,12 +19,18 @@ def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
 
 def read_data(file: Path) -> Any:
     """Return the content of a YAML or JSON file as plain data. Raises InputError if the file cannot be read."""
+    if is_folder(file):
+        raise InputError(f"configuration: {str(file)!r} is a folder; give the path of a YAML file")
     if not is_file(file):
         raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
+        told = " ".join(str(error).split())
+        raise InputError(f"configuration: {str(file)!r} is not valid YAML: {told}") from None
+    if data is None:
+        raise InputError(f"configuration: {str(file)!r} is empty; `lada examples show demo` prints a valid one")
+    return data
 
 
 class Opened(NamedTuple):

@@ -45,7 +45,7 @@ def test_it_has_state_and_gives_each_client_its_own(plugged: None, tmp_path: Fil
         ("kep", "aggregator: unknown name 'kep'.*did you mean 'keep'"),
         (
             {"name": "keep", "options": {"keep": 2.0}},
-            "options.keep: 2.0 is not valid: input should be less than or equal to 1",
+            "options.keep: 2.0 is not valid; expected a number of at most 1",
         ),
         ({"name": "keep", "options": {"kep": 0.5}}, "options.kep: unknown key .its value is 0.5.*did you mean 'keep'"),
     ],

@@ -230,7 +230,7 @@ def test_a_method_from_a_file_is_listed_and_runs_in_a_suite_and_one_that_fails_s
 def test_a_plugin_that_is_not_there_is_told_by_name():
     done = lada("methods", "--plugin", "mine.py")
     assert done.exit_code == 2
-    assert re.search(r"mine\.py' is not a Python file", done.stderr)
+    assert re.search(r"mine\.py' does not exist; expected the path of a \.py file", done.stderr)
 
 
 @pytest.mark.parametrize(("text", "told"), [("raise RuntimeError('boom')", "boom"), ("def broken(", "SyntaxError")])

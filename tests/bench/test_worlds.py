@@ -82,7 +82,7 @@ def test_a_track_may_change_a_row_and_the_name_of_a_run_is_never_too_long(tmp_pa
         ({"worlds": [1, 2], "development": [2]}, "2 is in both; a world that a search has seen cannot be reported"),
         ({"worlds": [], "development": [2]}, "worlds: missing beside development"),
         ({"worlds": [1, 1]}, "has one twice"),
-        ({"budgets": [0.0, 1.0]}, "budgets.0: 0.0 is not valid: input should be greater than 0"),
+        ({"budgets": [0.0, 1.0]}, "budgets.0: 0.0 is not valid; expected a number above 0"),
         ({"rows": ROWS | {"plain": {}}}, "rows.plain.tracks: missing"),
         (
             {"tables": [{"title": "T", "rows": ["ours"], "against": "plain", "track": "unlabelled"}]},

@@ -37,5 +37,6 @@ def test_what_was_typed_wrong_is_spelled_out(words):
 def test_other_usage_errors_and_help_are_as_they_were():
     runner = CliRunner()
     assert "Missing argument 'CONFIG'." in runner.invoke(app, ["run"]).stderr
+    assert runner.invoke(app, ["runn"]).stderr.count("Did you mean 'run'?") == 1
     assert "Usage:" in runner.invoke(app, ["federation"]).output
     assert runner.invoke(app, ["--help"]).exit_code == 0

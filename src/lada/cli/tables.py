@@ -40,7 +40,7 @@ def method_told(name: str) -> Iterator[RenderableType]:
     found = [(kind, method) for kind, point in POINTS.items() for method in point.registry if method.name == name]
     if not found:
         known = sorted({name for point in POINTS.values() for name in point.registry.names()})
-        raise InputError(f"methods: unknown name {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
+        raise InputError(f"methods: unknown name {name!r}{nearest(name, known)}; `lada methods` lists all names")
     for kind, method in found:
         yield Text(f"{kind} {name}: {_reflowed(inspect.cleandoc(method.make.__doc__ or ''))}")
         yield Text(f"\npaper: {_paper(method.paper)}")

@@ -13,6 +13,9 @@ from lada.core.shown import shown
 class PlainGroup(TyperGroup):
     """A group of commands whose usage errors, and those of its commands, spell control characters out."""
 
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        super().__init__(*args, **extra | {"suggest_commands": False})  # click itself names the nearest command
+
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """See click.Command.make_context; this reads the options in front of a command's name."""
         with _spelled_out():

@@ -21,9 +21,8 @@ def add_plugins(files: Iterable[Path]) -> None:
     named = [file.resolve() for file in files]
     for file in named:
         if file.suffix != ".py" or not is_file(file):
-            raise InputError(
-                f"plugin: {str(file)!r} is not a Python file; expected the path of a .py file with a method"
-            )
+            what = "is not a Python file" if is_file(file) else "does not exist"
+            raise InputError(f"plugin: {str(file)!r} {what}; expected the path of a .py file with a method")
     known = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*known, *map(str, named)]))
 

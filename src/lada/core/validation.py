@@ -12,6 +12,25 @@ from lada.core.errors import InputError, nearest
 
 SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
 """Unknown keys whose values are not repeated."""
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Names of entries that a key may show instead of their places."""
+EXPONENT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")
+"""Numbers that YAML reads as text if they lack a point or the sign of the exponent."""
+EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping of keys to values"),
+    "string_type": "text",
+    "finite_number": "a finite number",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+    "string_pattern_mismatch": "text that matches {pattern}",
+}
+"""What pydantic expected, by the type of its error, in the words of a YAML file."""
 
 
 def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
@@ -28,8 +47,7 @@ def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
         for fault in error.errors():
             key, what = _explain(model, fault, value)
             faults.setdefault(".".join(part for part in (where, key) if part), []).append(what)
-        # Each member of a union reports its own fault for one key.
-        lines = [": ".join(part for part in (key, "; or ".join(whats)) if part) for key, whats in faults.items()]
+        lines = [": ".join(part for part in (key, _either(whats)) if part) for key, whats in faults.items()]
         raise InputError("\n".join(lines)) from None
 
 
@@ -56,20 +74,46 @@ def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:
             return key, f"{given!r} is not valid; expected {expected}{hint}"
         case "value_error":
             return key, str(fault["ctx"]["error"])
+        case known if known in EXPECTED:
+            expected = EXPECTED[known].format(**fault.get("ctx", {}))
+            return key, f"{given!r} is not valid; expected {expected}{_unquoted(given, known)}"
         case _:
             message = fault["msg"]
             return key, f"{given!r} is not valid: {message[:1].lower()}{message[1:]}"
 
 
+def _either(whats: list[str]) -> str:
+    """Return one text for the faults of one key: each member of a union reports its own."""
+    first, *rest = whats
+    start = first[: first.find("; expected ") + len("; expected ")]
+    if "; expected " in first and all(what.startswith(start) for what in rest):
+        return " or ".join([first, *(what.removeprefix(start) for what in rest)])
+    return "; or ".join(whats)
+
+
+def _unquoted(given: Any, fault: str) -> str:
+    """Return how to write a number that YAML read as text, or `""`."""
+    if not isinstance(given, str) or not fault.startswith(("int", "float")):
+        return ""
+    if found := EXPONENT.fullmatch(given):
+        whole, point, sign, power = found.groups()
+        return f"; YAML reads this as text, so write {whole}{point or '.0'}e{sign or '+'}{power}"
+    return "; write it without quotes" if re.fullmatch(r"[-+]?\d+(\.\d+)?", given) else ""
+
+
 def _key(location: tuple[str | int, ...], value: Any) -> str:
-    """Return a fault's location as the user's key; pydantic also names the members of unions."""
+    """Return a fault's location as the user's key, with the names of list entries that have one.
+
+    pydantic's location also names the members of unions.
+    """
     parts = []
     for part in location:
         try:
             value = value[part]
         except (KeyError, IndexError, TypeError):
             continue
-        parts.append(str(part))
+        name = value.get("name") if isinstance(part, int) and isinstance(value, dict) else None
+        parts.append(name if isinstance(name, str) and NAME.fullmatch(name) else str(part))
     return ".".join(parts)
 
 
