@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 State = Mapping[str, "np.ndarray"]
 """A method's memory: named arrays, serialisable as safetensors. Rows about samples carry their ids."""
+Start = Literal["path", "step", "wrong_step"]
+"""Where a contrast of two paths starts: at their beginning, at the first step in which they differ, or at the rejected
+path's first wrong step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Needs:
     """Whether rejected paths are scored in addition to the chosen ones."""
     reference: bool = False
     """Whether the log-probs of the learner before the study are needed."""
+    start: Start | None = None
+    """Where a contrast of two paths starts; None without a contrast."""
     exits: tuple[float, ...] = ()
     """Depths, as shares (0..1] of the layers, whose hidden states are needed."""
     couples_batch: bool = False
@@ -72,16 +77,19 @@ class Needs:
     """Whether private samples leave their clients. Such a method is an upper bound and runs only on one machine."""
 
     def __or__(self, other: Needs) -> Needs:
-        """Return the combined needs of two methods, whose signals must not differ."""
+        """Return the combined needs of two methods, whose signals and starts must not differ."""
         signals = {each for each in (self.signal, other.signal) if each is not None}
         if len(signals) > 1:
             raise ValueError(f"two different signals are requested at once: {self.signal} and {other.signal}")
+        if None not in (self.start, other.start) and self.start != other.start:
+            raise ValueError(f"two contrasts start at different places: {self.start} and {other.start}")
         return Needs(
             teacher=self.teacher | other.teacher,
             student=self.student | other.student,
             signal=next(iter(signals), None),
             rejected=self.rejected or other.rejected,
             reference=self.reference or other.reference,
+            start=self.start or other.start,
             exits=tuple(sorted({*self.exits, *other.exits})),
             couples_batch=self.couples_batch or other.couples_batch,
             held_out=max(self.held_out, other.held_out),
