@@ -32,7 +32,7 @@ from lada.policies.base import POLICIES, Policy
 from lada.presets import PRESETS
 from lada.privacy.conflicts import check_dp, check_losses, check_pooling, check_scores
 from lada.privacy.options import Blur, Redaction, Withholding
-from lada.refusals import Chosen, Seat, check_labels, check_verbs
+from lada.refusals import Chosen, Seat, check_labels, check_texts, check_verbs
 from lada.rounds.options import AveragingOptions, check_sparse
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 
@@ -233,6 +233,12 @@ class RunConfig(Options):
         for name in ("", *resolved._differing(ALLOCATORS)):
             made.check(resolved.make(ALLOCATORS, name), models)
         for name in ("", *resolved._differing(OBJECTIVES)):
+            if not made.judges_texts:
+                check_texts(
+                    resolved.choice(HOSTS).name,
+                    resolved.choice(OBJECTIVES, name).name,
+                    resolved.make(OBJECTIVES, name).needs,
+                )
             made.plan(1, resolved.make(OBJECTIVES, name))  # which refuses an objective that it cannot work with
         resolved._check_allocators(made)
         if resolved.make(FUSERS).weighs and not made.averages:

@@ -57,6 +57,16 @@ def check_labels(server: Seat, clients: Sequence[Seat]) -> None:
             )
 
 
+def check_texts(host: str, objective: str, needs: Needs) -> None:
+    """Raise InputError for an objective that needs a teacher's scores of the student's own texts, which no teacher of
+    this host gives."""
+    if needs.signal_on("student") is not None:
+        raise InputError(
+            f"objective {objective!r} learns from a teacher's scores of the student's own texts, which parties do not "
+            f"exchange with host {host!r}; expected host fedmkt, or another objective"
+        )
+
+
 def _named(labels: tuple[str, ...] | None) -> str:
     return "any text" if labels is None else f"the labels {', '.join(labels)}"
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lada.codecs import token_scores
-from lada.codecs.soft_targets import FIELDS, MARK, ZSTD, SoftTargets, encode
+from lada.codecs.frames import FIELDS, ZSTD
+from lada.codecs.soft_targets import MARK, SoftTargets, encode
 from lada.codecs.table import pack
 from lada.codecs.token_scores import Shape
 from lada.core.errors import CodecError

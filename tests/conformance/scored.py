@@ -57,7 +57,10 @@ class Batch:
             more["soft"] = Soft(student, teacher, at, ids, gold, columns=column)
         if needs.signal is not None and needs.signal.as_chunks:
             told = self.teacher.gather(2, self.gold[..., None])[..., 0] * self.mask
-            more["chunks"] = Chunks(own[places].sum(1), told[places].sum(1), torch.arange(len(rows)))
+            old = own[places].sum(1).detach() - 0.1 * self.weights[places] if needs.old else None
+            more["chunks"] = Chunks(own[places].sum(1), told[places].sum(1), torch.arange(len(rows)), old)
+        if needs.signal_on("student"):
+            more["own"] = places % 2 == 0
         if needs.gold:
             more["gold"] = self._wider(self.gold[places], pad)
         if needs.exits:

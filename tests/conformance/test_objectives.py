@@ -85,6 +85,7 @@ def lessons() -> list[Lesson]:
                 chunks,
                 teacher_chosen=-5.0,
                 teacher_rejected=-7.0,
+                own=number % 2 == 0,
             )
         )
     return rows

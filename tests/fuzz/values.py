@@ -10,7 +10,7 @@ import pyarrow as pa
 from safetensors.numpy import load, save
 from worlds import Key, World, wire
 
-from lada.codecs.soft_targets import LENGTH
+from lada.codecs.frames import LENGTH
 from lada.codecs.token_scores import Shape
 
 INTEGERS = (0, 1, -1, 2, 7, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, -(2**63), 999_999_999, 10**400)

@@ -1,7 +1,7 @@
 """What two tokenizers have in common, and how one learner's scores are translated into the other's tokens."""
 
 from lada.alignment.cache import map_vocabulary
-from lada.alignment.carry import carry, carry_batch, check_scores, chunk_log_probs
+from lada.alignment.carry import carry, carry_batch, check_offsets, check_scores, chunk_log_probs
 from lada.alignment.mined import align_mined
 from lada.alignment.offsets import byte_offsets
 from lada.alignment.spans import Spans, align_spans
@@ -15,6 +15,7 @@ __all__ = [
     "byte_offsets",
     "carry",
     "carry_batch",
+    "check_offsets",
     "check_scores",
     "chunk_log_probs",
     "map_vocabulary",

@@ -141,15 +141,20 @@ def check_scores(scores: TokenScores, vocabulary_size: int) -> None:
             raise InputError(f"{name}: an array of {array.dtype} {list(array.shape)}; expected {kind} {list(shape)}")
     in_vocabulary = f"an id of the vocabulary, 0 to {vocabulary_size - 1}"
     _refuse((tokens < 0) | (tokens >= vocabulary_size), "token", tokens, in_vocabulary)
-    fault = first_fault(offsets.astype(np.int64), np.array([n]))
-    if fault is not None:
-        raise InputError(f"position {fault[1]}: {fault[2]}")
+    check_offsets(offsets)
     _refuse((ids < 0) | (ids >= vocabulary_size), "top id", ids, in_vocabulary)
     _refuse(np.diff(ids, prepend=-1) <= 0, "top id", ids, "ascending ids, each once")
     _refuse(~np.isfinite(log_probs) | (log_probs > _EXCESS), "log-prob", log_probs, "a finite log-prob of at most 0")
     mass = np.exp(log_probs.astype(np.float64)).sum(axis=1)
     _refuse(mass > 1 + _EXCESS_MASS, "probabilities that sum to", mass, "at most 1")
     _refuse(~(ids == tokens[:, None]).any(axis=1), "no log-prob of the own token", tokens, "it among the top ids")
+
+
+def check_offsets(offsets: np.ndarray) -> None:
+    """Raise InputError ("position p: ...") for offsets int [n, 2] of one text that no tokenizer can give."""
+    fault = first_fault(offsets.astype(np.int64), np.array([len(offsets)]))
+    if fault is not None:
+        raise InputError(f"position {fault[1]}: {fault[2]}")
 
 
 def _refuse(bad: np.ndarray, name: str, values: np.ndarray, expected: str) -> None:

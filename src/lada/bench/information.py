@@ -12,6 +12,7 @@ KINDS = {
     "paths": "others' paths",
     "likelihoods": "others' losses",
     "soft_targets": "soft targets",
+    "judgements": "others' log-probs of its own texts, token by token",
     "token_scores": "others' log-probs, token by token",
     "adapter": "others' weights",
     "samples": "others' private data",

@@ -18,6 +18,7 @@ from lada.core.terms import SparseLogProbs, TokenScores
 
 MOST_MASS = 1.01
 """The largest sum of a row's probabilities: 1 plus the errors of log-probs in half precision."""
+OUT_OF_ORDER = "offsets that are negative, too great, or end before they start"
 
 
 class Shape(NamedTuple):
@@ -59,13 +60,12 @@ def encode(scores: TokenScores, vocabulary_size: int, k: int) -> tuple[bytes, Sh
     greatest, steps = quantise(scores.top.log_probs)
     shape = Shape(len(ids), k, vocabulary_size, int(steps.max(initial=0)).bit_length())
     own = (ids == scores.tokens[:, None]).argmax(1)
-    differences = np.diff(scores.offsets.astype(np.int64).reshape(-1), prepend=0).astype("<i4")
     parts = (
         elias_fano.encode(ids, vocabulary_size),
         greatest.astype("<f2"),
         to_planes(steps, shape.bits),
         own.astype(shape.column),
-        differences.view(np.uint8).reshape(-1, 8).T,
+        offsets_to_planes(scores.offsets),
     )
     return b"".join(part.tobytes() for part in parts), shape
 
@@ -82,14 +82,28 @@ def decode(data: bytes, shape: Shape) -> TokenScores:
     columns = own.view(shape.column)
     if (columns >= k).any():
         raise CodecError(f"a text token stands in column {columns.max()} of {k}")
-    offsets = np.cumsum(np.ascontiguousarray(differences.reshape(8, n).T).view("<i4"), dtype=np.int64).reshape(n, 2)
-    if _out_of_order(offsets).any():
-        raise CodecError("offsets that are negative, too great, or end before they start")
+    offsets = offsets_from_planes(differences, n)
     tokens = np.take_along_axis(ids, columns[:, None].astype(np.int64), axis=1)[:, 0]
-    return TokenScores(tokens, offsets.astype(np.int32), SparseLogProbs(ids, log_probs))
+    return TokenScores(tokens, offsets, SparseLogProbs(ids, log_probs))
 
 
-def _out_of_order(offsets: np.ndarray) -> np.ndarray:
+def offsets_to_planes(offsets: np.ndarray) -> np.ndarray:
+    """Return offsets [n, 2] as bytes [8, n]: start and end in turn, each as the difference to the number before."""
+    differences = np.diff(offsets.astype(np.int64).reshape(-1), prepend=0).astype("<i4")
+    return differences.view(np.uint8).reshape(-1, 8).T
+
+
+def offsets_from_planes(planes: np.ndarray, n: int) -> np.ndarray:
+    """Return the offsets, int32 [n, 2], of the 8 n bytes of `offsets_to_planes`. Raises CodecError for impossible
+    ones."""
+    offsets = np.cumsum(np.ascontiguousarray(planes.reshape(8, n).T).view("<i4"), dtype=np.int64).reshape(n, 2)
+    if out_of_order(offsets).any():
+        raise CodecError(OUT_OF_ORDER)
+    return offsets.astype(np.int32)
+
+
+def out_of_order(offsets: np.ndarray) -> np.ndarray:
+    """Return which offsets [n, 2], int64, no text can have: bool [n]."""
     start, end = offsets[:, 0], offsets[:, 1]
     return (start < 0) | (end < start) | (end > np.iinfo(np.int32).max)
 
@@ -116,4 +130,4 @@ def _check(scores: TokenScores, vocabulary_size: int, k: int) -> None:
     refuse(np.count_nonzero(ids == tokens[:, None], axis=1) == 0, "the text's own token is not in the row")
     refuse(~((log_probs <= 0) & (log_probs >= LEAST)), f"a log-prob that is not in {LEAST:g}..0 nats")
     refuse(np.exp(log_probs, dtype=np.float64).sum(1) > MOST_MASS, "probabilities that sum to more than 1")
-    refuse(_out_of_order(offsets.astype(np.int64)), "offsets that are negative, too great, or end before they start")
+    refuse(out_of_order(offsets.astype(np.int64)), OUT_OF_ORDER)

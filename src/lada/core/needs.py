@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lada.core.terms import Verb
+from lada.core.terms import Source, Verb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,8 @@ class SignalSpec:
     """Send log-probs of the chunks that both tokenizers share, instead of soft targets."""
     shuffled: bool = False
     """Give each position the soft target of another position with the same token: a control."""
+    texts: tuple[Source, ...] = ("teacher",)
+    """Whose texts the teacher scores: its own, or those that the student wrote and sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Needs:
     """Whether the log-probs of the learner before the study are needed."""
     start: Start | None = None
     """Where a contrast of two paths starts; None without a contrast."""
+    old: bool = False
+    """Whether an objective compares the learner's own texts with its log-probs of them before the study."""
     exits: tuple[float, ...] = ()
     """Depths, as shares (0..1] of the layers, whose hidden states are needed."""
     couples_batch: bool = False
@@ -76,6 +80,10 @@ class Needs:
     pools_private: bool = False
     """Whether private samples leave their clients. Such a method is an upper bound and runs only on one machine."""
 
+    def signal_on(self, texts: Source) -> SignalSpec | None:
+        """Return what is needed of a teacher about the `texts` of one side; None if nothing is."""
+        return self.signal if self.signal is not None and texts in self.signal.texts else None
+
     def __or__(self, other: Needs) -> Needs:
         """Return the combined needs of two methods, whose signals and starts must not differ."""
         signals = {each for each in (self.signal, other.signal) if each is not None}
@@ -90,6 +98,7 @@ class Needs:
             rejected=self.rejected or other.rejected,
             reference=self.reference or other.reference,
             start=self.start or other.start,
+            old=self.old or other.old,
             exits=tuple(sorted({*self.exits, *other.exits})),
             couples_batch=self.couples_batch or other.couples_batch,
             held_out=max(self.held_out, other.held_out),

@@ -185,6 +185,21 @@ class TokenScores:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TokenLogProbs:
+    """A learner's log-probs of the tokens of a text, without the tokens.
+
+    `offsets` int32 [n, 2] are those of its own tokens (see TokenizedText). `log_probs` float32 [n] are in nats (<= 0).
+    """
+
+    offsets: np.ndarray
+    log_probs: np.ndarray
+
+    def own(self) -> np.ndarray:
+        """Return the log-probs, as TokenScores does."""
+        return self.log_probs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ChunkLogProbs:
     """A teacher's log-probs of chunks of a text.
 
@@ -245,3 +260,5 @@ class Lesson:
     rejected_start: int = 0
     teacher_chosen: float | None = None
     teacher_rejected: float | None = None
+    own: bool = False
+    """Whether the learner wrote the chosen text itself, and a teacher scored it."""

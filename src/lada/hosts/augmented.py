@@ -32,6 +32,7 @@ class Augmented(Host):
         self._host, self._name, self._augmenter = host, name, augmenter
         self.needs, self.bare = host.needs, host.bare
         self.server_studies, self.client_replay = host.server_studies, host.client_replay
+        self.judges_texts = host.judges_texts
 
     def ask(self, public: tuple[Sample, ...]) -> tuple[Sample, ...]:
         """See Host.ask."""

@@ -35,6 +35,8 @@ class Host(Rounds, Pluggable):
     bare: PaperDefaults = PaperDefaults()
     server_studies: bool = True
     """Whether the server learns from its clients, so that they must be able to teach."""
+    judges_texts: bool = False
+    """Whether teachers can score the texts that their students wrote."""
     averages: bool = False
     """Whether it averages parties' distributions, so that a fuser can weigh them."""
     client_replay: Replay | None = None

@@ -35,25 +35,31 @@ from lada.rounds.base import Ask, Look, MessageSchema, Payload, Receive, Round, 
 from lada.rounds.distilling import and_labels, lessons_of
 from lada.rounds.fusing import Fusion, Won
 from lada.rounds.gain import limit_by_gain, validation
-from lada.rounds.knowledge import KnowledgeKind, Offer, kinds_of, receive_knowledge
+from lada.rounds.judging import judgement_kinds, with_judgements
+from lada.rounds.knowledge import PATHS, KnowledgeKind, Offer, kinds_of, receive_knowledge
 from lada.rounds.labels import ask_for_labels
 from lada.rounds.outline import (
     EVALUATING,
     EVALUATING_SERVER,
+    KEEPING_TO_JUDGE,
     MINE,
     NEWEST,
     REPORTING,
     SENT,
     STANDING,
+    WRITTEN,
     allocating,
     chosen_lessons,
     distilling,
     evaluating_everybody,
+    judging_clients,
+    judging_server,
     keep_newest,
     knowing,
     receiving,
     send_adapter,
     sending,
+    sending_texts,
     silent,
     studying_both,
     studying_private,
@@ -83,6 +89,8 @@ class Fedmkt(Host):
         options={"knowledge": "labels"},
         one_way={"directions": "llm_to_slm"},
     )
+
+    judges_texts = True
 
     def __init__(self, options: FedmktOptions) -> None:
         self.options = options
@@ -139,16 +147,20 @@ class Fedmkt(Host):
 
     def _contributing(self, number: int, objective: Objective) -> Round:
         """Return how all parties gain their knowledge of the public samples, and how clients send theirs."""
+        judged = self._judges_texts(objective)
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
         known = number > 1 and self._teaches  # nothing changes the LLM after it has sent what it knows
         return (
             Ask("contribute"),
             *self._studying_private(number),
-            know("client", "answer", tells=self._mutual),
+            know("client", "answer", tells=self._mutual or judged),
             *((sending("client", self._kind, number, objective),) if self._mutual else ()),
+            *((sending_texts(),) if judged and not self._mutual else ()),
+            *((judging_server(objective, number),) if judged and self._mutual and number > 1 else ()),
             REPORTING,
             know("server", "answer", tells=not self._mutual, known=known),
             Receive(_look_at_records) if self._keeps_records else Receive(),
+            *((silent("server", _begin_texts if self._mutual else _read_texts),) if judged else ()),
         )
 
     def _learning_from_clients(self) -> Round:
@@ -165,12 +177,15 @@ class Fedmkt(Host):
 
     def _learning_from_server(self, number: int, objective: Objective) -> Round:
         """Return LLM→SLM: the server sends its knowledge; a client allocates and studies."""
+        judged = self._judges_texts(objective)
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
         return (
             *((know("server", "answer-anew", tells=True),) if self._mutual else ()),
             sending("server", self._kind, number, objective),
-            Ask("learn", kinds_of(self._kind, objective), to_each),
+            *((judging_clients(objective, number),) if judged else ()),
+            Ask("learn", kinds_of(self._kind, objective) | judgement_kinds(objective), to_each),
             receiving(self._kind),
+            *((KEEPING_TO_JUDGE,) if judged and self._mutual else ()),
             allocating("client", self._kind, self.options.client_replay),
             distilling("client", self.options.client_replay, lessons=self._lessons_chosen),
             *(
@@ -224,6 +239,23 @@ class Fedmkt(Host):
         """Whether clients' answers are compared with gold ones or, without these, with the LLM's first ones."""
         return self.options.trust in ("auto", "agreement") and self._mutual and self._kind == "paths"
 
+    def _judges_texts(self, objective: Objective) -> bool:
+        """Return whether teachers score what students wrote. Raises InputError if they never see it."""
+        if objective.needs.signal_on("student") is None:
+            return False
+        learns = f"objective {objective.title!r} learns from a teacher's scores of the student's own texts"
+        if self._kind == "labels":
+            raise InputError(
+                f"host.options.knowledge: {learns}, but with 'labels' nobody writes any; expected 'paths' (with "
+                "plugin: none, set it explicitly), or another objective"
+            )
+        if not self._teaches:
+            raise InputError(
+                f"host.options.directions: {learns}, but with 'slm_to_llm' no client sees those of the LLM; expected "
+                "'both' or 'llm_to_slm', or another objective"
+            )
+        return True
+
     @property
     def _kind(self) -> KnowledgeKind:
         return self.options.knowledge
@@ -258,7 +290,9 @@ class Fedmkt(Host):
 
     def _choice(self, turn: Turn, client: str, reply: Payload, *, keeps: bool) -> tuple[Offer, Allocation]:
         party, round, mine = turn.party, turn.round, turn[MINE]
-        offer = receive_knowledge(party, reply, client, round, self._kind)
+        offer = with_judgements(party, reply, receive_knowledge(party, reply, client, round, self._kind))
+        if party.asked_by(client, "student") is not None:
+            turn[WRITTEN][client] = offer.knowledge
         judged = judge(party, round, offer.knowledge, mine)
         if self.options.trust == "auto":
             offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
@@ -320,6 +354,21 @@ VALIDATING = silent("server", _validate)
 def _look_at_records(turn: Turn) -> Look:
     turn[RECORDS] = Records(turn.party, turn[MINE])
     return turn[RECORDS].look
+
+
+def _begin_texts(turn: Turn) -> None:
+    turn[WRITTEN] = {}
+
+
+def _read_texts(turn: Turn) -> None:
+    """Read the paths of clients that send them only to be scored."""
+    sent = {client: reply for client, reply in turn.replies.items() if PATHS in reply}
+    turn[WRITTEN] = written = each(
+        turn,
+        sent,
+        lambda client, reply: receive_knowledge(turn.party, reply, client, turn.round, "paths").knowledge,
+    )
+    turn.replies = {client: reply for client, reply in turn.replies.items() if client in written or client not in sent}
 
 
 def _fusion(turn: Turn) -> Fusion:

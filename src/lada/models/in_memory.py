@@ -111,17 +111,31 @@ class InMemoryLearner(LearnerBase):
         """Return the likelihoods of the rows' completions, as of texts of no size."""
         progress = adding_up(progress)
         result: dict[int, Likelihood] = {}
-
-        def score(batch: list[int]) -> tuple[Tensor, Tensor]:
-            return token_log_probs(self.model, [rows[i] for i in batch], self.encoder.pad, self.company)
-
-        for batch, (log_probs, mask) in self._halving.each("judge", self._batches(rows), score):
+        for batch, log_probs, mask in self._score_rows(rows):
             totals = log_probs.double().sum(1).tolist()
             least = log_probs.min(1).values.tolist()
             for i, total, minimum, tokens in zip(batch, totals, least, mask.sum(1).tolist(), strict=True):
                 result[i] = Likelihood(total, minimum, tokens, 0)
             progress("judge", len(result), len(rows), sum(len(rows[i]) for i in batch))
         return [result[i] for i in range(len(rows))]
+
+    def _scored(self, rows: Sequence[Encoded]) -> list[Tensor]:
+        """Return the log-probs of the tokens of the rows' completions."""
+        result = {
+            i: log_probs[place, : len(rows[i].completion)]
+            for batch, log_probs, _ in self._score_rows(rows)
+            for place, i in enumerate(batch)
+        }
+        return [result[i] for i in range(len(rows))]
+
+    def _score_rows(self, rows: Sequence[Encoded]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Yield batches of rows, with the log-probs and mask of their completions' tokens."""
+
+        def score(batch: list[int]) -> tuple[Tensor, Tensor]:
+            return token_log_probs(self.model, [rows[i] for i in batch], self.encoder.pad, self.company)
+
+        for batch, (log_probs, mask) in self._halving.each("judge", self._batches(rows), score):
+            yield batch, log_probs, mask
 
     @computing
     def log_probs(
@@ -236,6 +250,7 @@ class InMemoryLearner(LearnerBase):
             self.company,
             self.compile,
             self._judged,
+            self._scored,
             self.steer,
         )
         trainer = Trainer(place, lessons, objective, study, seed=seed, course=course, ranks=ranks, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lada.core.needs import NOTHING, Needs, State
@@ -61,12 +61,14 @@ class Chunks:
     """The c chunks of a micro-batch of which a teacher said how likely it finds them.
 
     `student`, `teacher` [c] are both parties' log-probs of the same bytes, nats. `rows` [c] says which lesson a chunk
-    belongs to.
+    belongs to. `old` [c] are the student's before the study, of its own texts, where asked for (Needs.old); those of
+    other texts are 0.
     """
 
     student: Tensor
     teacher: Tensor
     rows: Tensor
+    old: Tensor | None = None
 
 
 Measure = Callable[["Tensor"], "Tensor"]
@@ -105,6 +107,8 @@ class Scored:
     batch_pairs: float
     soft: Soft | None = None
     chunks: Chunks | None = None
+    own: Tensor | None = None
+    """Which texts the learner wrote itself, and a teacher scored, [n] bool; None if there are none."""
     step: int = 0
     """The number of this step in its study, from 0."""
     steps: int = 1
@@ -220,6 +224,17 @@ def lesson_on(sample: Sample, chosen: Path, rejected: Path | None = None) -> Les
 def nll(scored: Scored) -> Tensor:
     """Return the weighted negative log-likelihood of the chosen paths, averaged over the batch's tokens (nats)."""
     return -(scored.log_probs.sum(1) * scored.weights).sum() / (scored.batch_tokens or 1.0)
+
+
+def others(scored: Scored) -> Scored:
+    """Return the micro-batch in which the learner's own texts have no weight."""
+    return scored if scored.own is None else replace(scored, weights=scored.weights.masked_fill(scored.own, 0.0))
+
+
+def own_texts(scored: Scored) -> Scored:
+    """Return the micro-batch in which only the learner's own texts have a weight."""
+    own = scored.weights.new_zeros(len(scored.weights)).bool() if scored.own is None else scored.own
+    return replace(scored, weights=scored.weights.masked_fill(~own, 0.0))
 
 
 def first_divergence(chosen: tuple[int, ...], rejected: tuple[int, ...]) -> int:

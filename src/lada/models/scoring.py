@@ -81,6 +81,8 @@ class Scorer:
     needs: Needs
     reference: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     """The sums of log-probs of chosen and rejected paths before the study, from their starts on, by lesson."""
+    old: Mapping[int, Tensor] = field(default_factory=dict)
+    """The log-probs [tokens] of the learner's own texts before the study, by lesson."""
 
     def whole(self, batch: Sequence[int]) -> dict[str, float]:
         """Return the numbers of tokens and pairs of a batch, as in Scored."""
@@ -112,11 +114,27 @@ class Scorer:
             torch.tensor([lessons[i].weight for i in rows], dtype=torch.float32, device=device),
             pairs,
             chunks=chunk_sums(
-                log_probs[: len(rows)], [lessons[i].chunks for i in rows], [len(chosen[i].completion) for i in rows]
+                log_probs[: len(rows)],
+                [lessons[i].chunks for i in rows],
+                [len(chosen[i].completion) for i in rows],
+                self._old(rows, log_probs) if self.needs.old else None,
             ),
+            own=self._own(rows, device),
             **self._asked(predicted, len(rows)),
             **more,
         )
+
+    def _own(self, rows: Sequence[int], device: torch.device) -> Tensor | None:
+        own = [self.rows.lessons[i].own for i in rows]
+        return torch.tensor(own, device=device) if any(own) else None
+
+    def _old(self, rows: Sequence[int], log_probs: Tensor) -> Tensor:
+        """Return the log-probs before the study [rows, L], 0 for other texts than the learner's own."""
+        found = torch.zeros((len(rows), log_probs.shape[1]), device=log_probs.device)
+        for k, i in enumerate(rows):
+            if i in self.old:
+                found[k, : len(self.old[i])] = self.old[i]
+        return found
 
     def _asked(self, predicted: Predicted, count: int) -> dict[str, Any]:
         """Return the fields that only some objectives ask for, for the first `count` rows."""

@@ -67,11 +67,13 @@ def soft_places(encoded: Sequence[Encoded], soft: Sequence[SparseLogProbs | None
     )
 
 
-def chunk_sums(log_probs: Tensor, chunks: Sequence[ChunkLogProbs | None], lengths: Sequence[int]) -> Chunks | None:
+def chunk_sums(
+    log_probs: Tensor, chunks: Sequence[ChunkLogProbs | None], lengths: Sequence[int], old: Tensor | None = None
+) -> Chunks | None:
     """Return the chunks of a micro-batch with the student's log-probs of them; None without any.
 
-    `log_probs` [n, L] are the student's, of its own tokens, row by row; `lengths` has the number of tokens of each row.
-    Chunks that the context cut are dropped.
+    `log_probs` [n, L] are the student's, of its own tokens, row by row, and `old` [n, L] those before the study;
+    `lengths` has the number of tokens of each row. Chunks that the context cut are dropped.
     """
     rows, ranges, told = [], [], []
     for row, (each, length) in enumerate(zip(chunks, lengths, strict=True)):
@@ -83,8 +85,11 @@ def chunk_sums(log_probs: Tensor, chunks: Sequence[ChunkLogProbs | None], length
     if not rows:
         return None
     device = log_probs.device
-    before = torch.nn.functional.pad(log_probs.double().cumsum(1), (1, 0))  # [n, L + 1]
     index = torch.tensor(rows, device=device)
     starts, ends = torch.tensor(ranges, device=device).T
-    student = (before[index, ends] - before[index, starts]).float()
-    return Chunks(student, torch.tensor(told, device=device), index)
+
+    def sums(of: Tensor) -> Tensor:
+        before = torch.nn.functional.pad(of.double().cumsum(1), (1, 0))  # [n, L + 1]
+        return (before[index, ends] - before[index, starts]).float()
+
+    return Chunks(sums(log_probs), torch.tensor(told, device=device), index, None if old is None else sums(old))

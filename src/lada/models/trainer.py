@@ -40,6 +40,8 @@ class Workplace:
     compile: bool
     judged: Callable[[Sequence[Encoded]], list[Likelihood]]
     """Returns the likelihoods of rows' completions."""
+    scored: Callable[[Sequence[Encoded]], list[Tensor]]
+    """Returns the log-probs of the tokens of rows' completions."""
     steer: Steer | None = None
     """Returns the changed gradients of a step, by the names of the weights; None leaves gradients unchanged."""
 
@@ -99,7 +101,8 @@ class Trainer:
             place.masters.keep()
             ranks.agree(weight for weight in place.model.parameters() if weight.requires_grad)
         reference = reference_sums(place.judged, self._rows, ranks) if self._needs.reference else {}
-        self._scorer = Scorer(place.model, place.encoder.pad, place.company, self._rows, self._needs, reference)
+        old = old_log_probs(place.scored, self._rows, ranks) if self._needs.old else {}
+        self._scorer = Scorer(place.model, place.encoder.pad, place.company, self._rows, self._needs, reference, old)
         place.model.train()
         try:
             with (
@@ -288,3 +291,19 @@ def reference_sums(
         found = judged([side[i].behind(rows.starts(i)[column]) for i in (paired[place] for place in places)])
         sums[places, column] = torch.tensor([each.total for each in found], dtype=torch.float64)
     return {i: (a, b) for i, (a, b) in zip(paired, ranks.add_up(sums).tolist(), strict=True)}
+
+
+@torch.inference_mode()
+def old_log_probs(scored: Callable[[Sequence[Encoded]], list[Tensor]], rows: Rows, ranks: Ranks) -> dict[int, Tensor]:
+    """Return the log-probs of the tokens of the learner's own texts before the study, by lesson, on the CPU.
+
+    A party's weights do not change between writing and studying, so these are the weights that wrote the texts.
+    """
+    own = [i for i, lesson in enumerate(rows.lessons) if lesson.own]
+    lengths = [len(rows.chosen[i].completion) for i in own]
+    places = ranks.share(range(len(own)))
+    found = torch.zeros((len(own), max(lengths, default=0)), dtype=torch.float64)
+    for place, each in zip(places, scored([rows.chosen[own[place]] for place in places]), strict=True):
+        found[place, : len(each)] = each.double().cpu()
+    found = ranks.add_up(found)
+    return {i: found[place, :length] for place, (i, length) in enumerate(zip(own, lengths, strict=True))}

@@ -56,6 +56,17 @@ def reverse_kl(teacher: Tensor, student: Tensor) -> Tensor:
     return forward_kl(student, teacher)
 
 
+def generalised_jsd(teacher: Tensor, student: Tensor, beta: float) -> Tensor:
+    """β KL(p ‖ m) + (1 - β) KL(q ‖ m) with m = β p + (1 - β) q; KL(p ‖ q) at β = 0 and KL(q ‖ p) at β = 1.
+
+    This is D_JSD(β) of GKD (arXiv 2306.13649), with its two limits by name, since the sum itself vanishes there.
+    """
+    if beta in (0, 1):
+        return (reverse_kl if beta else forward_kl)(teacher, student)
+    middle = (teacher + math.log(beta)).logaddexp(student + math.log1p(-beta))
+    return beta * forward_kl(teacher, middle) + (1 - beta) * forward_kl(student, middle)
+
+
 def jsd(teacher: Tensor, student: Tensor) -> Tensor:
     """(KL(p ‖ m) + KL(q ‖ m)) / 2 with m = (p + q) / 2: the Jensen-Shannon divergence, at most log 2."""
     middle = teacher.logaddexp(student) - math.log(2)

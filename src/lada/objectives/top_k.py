@@ -11,7 +11,7 @@ from lada.core.bounds import MOST_K
 from lada.core.needs import Needs, SignalSpec
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.models.objective import Scored, Soft, nll
+from lada.models.objective import Chunks, Scored, Soft, nll
 from lada.objectives.divergences import categories, tempered
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def gold_category(soft: Soft) -> Tensor:
     return torch.cat([named, ~named.any(1, keepdim=True)], 1).long().argmax(1)
 
 
-def batch_mean(scored: Scored, soft: Soft, each: Tensor) -> Tensor:
-    """Return losses [p] of the positions with a soft target, by their lessons' weights, over the batch's tokens."""
-    return (each * scored.weights[soft.rows]).sum() / (scored.batch_tokens or 1.0)
+def batch_mean(scored: Scored, told: Soft | Chunks, each: Tensor) -> Tensor:
+    """Return losses [p] of positions or chunks that a teacher scored, by their lessons' weights, over the batch's
+    tokens."""
+    return (each * scored.weights[told.rows]).sum() / (scored.batch_tokens or 1.0)
 
 
 def blend(scored: Scored, soft: Soft, each: Tensor, label_weight: float) -> Tensor:

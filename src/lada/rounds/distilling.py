@@ -8,6 +8,7 @@ import numpy as np
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.models.objective import lesson_on
+from lada.rounds.judging import own_lessons
 from lada.rounds.knowledge import Offer
 from lada.rounds.lessons import ReplaySource, make_lessons, with_replay
 from lada.rounds.options import Replay
@@ -25,7 +26,8 @@ def lessons_of(
 ) -> list[Lesson]:
     """Return the lessons from a party's choice of an offer, with soft targets if its objective needs them.
 
-    `known` are lessons on texts of the offer that already have their soft targets.
+    Lessons on its own texts follow, if its objective asks for a teacher's scores of these. `known` are lessons on texts
+    of the offer that already have their soft targets.
     """
     samples = {sample.id: sample for sample in party.task.public}
     lessons = make_lessons(allocation, samples, offer.knowledge.by_id(), mine.by_id(), party.objective)
@@ -34,12 +36,13 @@ def lessons_of(
     rest = iter(
         with_soft_targets(party, [each for each in lessons if (each.sample_id, each.chosen) not in made], offer)
     )
-    return [
+    taught = [
         replace(each, soft=found.soft, chunks=found.chunks)
         if (found := made.get((each.sample_id, each.chosen)))
         else next(rest)
         for each in lessons
     ]
+    return taught + own_lessons(party, allocation, offer, mine)
 
 
 def and_labels(party: Party, lessons: list[Lesson]) -> list[Lesson]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lada.core.errors import InputError, of_method
 from lada.core.needs import State
-from lada.core.terms import Allocation, Knowledge, Lesson, Path, Selection, TokenScores, Vocabulary
+from lada.core.terms import Allocation, Knowledge, Lesson, Path, Selection, TokenLogProbs, TokenScores, Vocabulary
 from lada.fusers.base import FUSERS, Fuser
 from lada.rounds.knowledge import Offer
 
@@ -29,6 +29,7 @@ class _Held:
     path: Path
     scores: TokenScores | None
     known: Lesson | None
+    judgement: TokenScores | TokenLogProbs | None
 
 
 class Fusion:
@@ -50,7 +51,12 @@ class Fusion:
         chosen = [(place, choice) for place, choice in enumerate(allocation.choices) if choice.source == "teacher"]
         offered = [
             _Held(
-                place, choice, paths[choice.sample_id], offer.scores.get(choice.sample_id), made.get(choice.sample_id)
+                place,
+                choice,
+                paths[choice.sample_id],
+                offer.scores.get(choice.sample_id),
+                made.get(choice.sample_id),
+                offer.judgements.get(choice.sample_id),
             )
             for place, choice in chosen
         ]
@@ -96,6 +102,7 @@ class Fusion:
                 Knowledge(teacher, self._round, tuple(each.path for each in held)),
                 {each.path.sample_id: each.scores for each in held if each.scores is not None},
                 self._words[teacher],
+                {each.path.sample_id: each.judgement for each in held if each.judgement is not None},
             ),
             [each.known for each in held if each.known is not None],
         )

@@ -9,11 +9,13 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 
-from lada.alignment import check_scores
-from lada.codecs import likelihoods, paths, soft_targets, vocabulary
+from lada.alignment import check_offsets, check_scores
+from lada.codecs import judgements, likelihoods, paths, soft_targets, vocabulary
+from lada.codecs.base import Reading
 from lada.codecs.likelihoods import Judgement
 from lada.codecs.received import Received
 from lada.codecs.soft_targets import Scores, SoftTargets
@@ -21,7 +23,7 @@ from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.known import forget
 from lada.core.needs import SignalSpec
 from lada.core.plural import counted, plural
-from lada.core.terms import Knowledge, SparseLogProbs, TokenScores, Vocabulary
+from lada.core.terms import Knowledge, SparseLogProbs, TokenLogProbs, TokenScores, Vocabulary
 from lada.models.objective import Objective
 from lada.rounds.base import MessageSchema, Payload
 from lada.rounds.options import KnowledgeKind
@@ -33,6 +35,7 @@ from lada.rounds.verdicts import note_failures
 from lada.rounds.wire import part, reading, write
 from lada.rounds.withholding import keep_back_scores, may_tell
 
+Scored = TypeVar("Scored", bound=TokenScores | TokenLogProbs)
 ROOM, HEADER = 48, 4096
 """The most bytes of a table's row besides its texts, and the bytes of its header and batches besides the rows."""
 PATHS, LIKELIHOODS, SOFT, VOCABULARY = paths.KIND, likelihoods.KIND, soft_targets.KIND, vocabulary.KIND
@@ -40,11 +43,14 @@ PATHS, LIKELIHOODS, SOFT, VOCABULARY = paths.KIND, likelihoods.KIND, soft_target
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Knowledge that a party received from another and, for soft targets, token scores and vocabulary."""
+    """Knowledge that a party received from another and, if its objective asks for them, token scores and
+    vocabulary."""
 
     knowledge: Knowledge
     scores: Mapping[str, TokenScores] = field(default_factory=dict)
     vocabulary: Vocabulary | None = None
+    judgements: Mapping[str, TokenScores | TokenLogProbs] = field(default_factory=dict)
+    """The sender's scores of the texts that the receiver sent last (see lada.rounds.judging)."""
 
 
 def write_knowledge(party: Party, round: int, purpose: str, kind: KnowledgeKind, *, tries: int = 1) -> Knowledge:
@@ -85,9 +91,21 @@ def send_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students:
     party's policies and withholding apply here. A changed text gets no soft targets, since these spell out its
     likeliest tokens.
     """
+    return _send(party, knowledge, kind, {student: party.asked_by(student) for student in students})
+
+
+def send_texts(party: Party, knowledge: Knowledge) -> Payload:
+    """Return a party's paths alone as message parts, as `send_each` releases them, for a teacher that scores them."""
+    (payload,) = _send(party, knowledge, "paths", {"": None}).values()
+    return payload
+
+
+def _send(
+    party: Party, knowledge: Knowledge, kind: KnowledgeKind, asked: Mapping[str, SignalSpec | None]
+) -> dict[str, Payload]:
+    """Return knowledge as message parts by student, with the scores that each asks for; see `send_each`."""
     knowledge, changed = release(party, knowledge, kind)
     knowledge = _fitting(party, knowledge, kind)
-    asked = {student: party.asked_by(student) for student in students}
     most = max((signal.k for signal in asked.values() if signal is not None), default=0)
     scores: Mapping[str, TokenScores] | None = None
     if most and may_tell(party, party.learner.vocabulary()):
@@ -101,6 +119,8 @@ def send_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students:
         party.note(notices=(notice,))
     texts = PATHS if kind == "paths" else LIKELIHOODS
     payload = {texts: write(party, texts, knowledge)}
+    if kind == "paths" and party.objective.needs.signal_on("student"):
+        party.memory[judgements.SENT] = paths.encode(knowledge)
     if scores is None:
         return dict.fromkeys(asked, payload)
     return send_scores_each(party, knowledge.round, scores, asked, payload)
@@ -125,19 +145,21 @@ def _fitting(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Knowled
     return replace(knowledge, paths=knowledge.paths[: max(fitting, 0)])
 
 
-def score(party: Party, knowledge: Knowledge, k: int) -> dict[str, TokenScores]:
-    """Return a party's token scores of the texts in its knowledge, with at most `k` tokens per position.
+def score(
+    party: Party, knowledge: Knowledge, k: int, *, phase: str = "score", what: str = "soft target"
+) -> dict[str, TokenScores]:
+    """Return a party's token scores of the texts in `knowledge`, with at most `k` tokens per position.
 
     Texts that it cannot trace, or whose scores are not finite, are omitted and counted.
     """
     size = len(party.learner.vocabulary().tokens)
     questions = {sample.id: sample.question for sample in party.task.public}
     paths = [path for path in knowledge.paths if path.text]
-    with party.phase(knowledge.round, "score") as progress:
+    with party.phase(knowledge.round, phase) as progress:
         pairs = [(questions[path.sample_id], path.text) for path in paths]
         found = party.learner.log_probs(pairs, min(k, size), progress=progress)
     by_id = {path.sample_id: scores for path, scores in zip(paths, found, strict=True)}
-    return sound_scores(party, knowledge, by_id, size)
+    return sound_scores(party, knowledge, by_id, size, what=what, sender=party.name if phase != "score" else "")
 
 
 def send_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> Payload:
@@ -180,7 +202,7 @@ def fewest(scores: TokenScores, k: int) -> TokenScores:
 
 def kinds_of(kind: KnowledgeKind, objective: Objective) -> MessageSchema:
     """Return the kinds of message parts that `send_knowledge` may write."""
-    soft = frozenset() if objective.needs.signal is None else frozenset({SOFT, VOCABULARY})
+    soft = frozenset() if objective.needs.signal_on("teacher") is None else frozenset({SOFT, VOCABULARY})
     return MessageSchema(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 
@@ -243,18 +265,10 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
                 f"{party.name} continues without them",
             )
         )
-    if party.objective.needs.signal is None or SOFT not in payload:
+    if party.objective.needs.signal_on("teacher") is None or SOFT not in payload:
         return Offer(knowledge)
-    if VOCABULARY in payload:
-        party.memory[vocabulary.key_of(knowledge.party)] = payload[VOCABULARY]
-    words = vocabulary.vocabulary_of(read, knowledge.party)
-    if words is None:  # the message with it was refused or late
-        party.note(
-            notices=(
-                f"round {round}: soft targets of {knowledge.party} are left out, since {party.name} never received "
-                "its vocabulary",
-            )
-        )
+    words = words_of(party, read, knowledge.party, round, "soft targets")
+    if words is None:
         return Offer(knowledge)
     found: SoftTargets = read.part(SOFT)
     if (found.party, found.round, found.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
@@ -266,27 +280,47 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
     return Offer(knowledge, sound_scores(party, knowledge, found, len(words.tokens)), words)
 
 
+def words_of(party: Party, read: Reading, sender: str, round: int, what: str) -> Vocabulary | None:
+    """Return the vocabulary of a message's sender, which the party keeps; None, with a notice, if it has none.
+
+    `what` is left out without it.
+    """
+    if VOCABULARY in read.payload:
+        party.memory[vocabulary.key_of(sender)] = read.payload[VOCABULARY]
+    words = vocabulary.vocabulary_of(read, sender)
+    if words is None:  # the message with it was refused or late
+        notice = f"round {round}: {what} of {sender} are left out, since {party.name} never received its vocabulary"
+        party.note(notices=(notice,))
+    return words
+
+
 def read_knowledge(party: Party, payload: Payload, kind: KnowledgeKind) -> Knowledge:
     """Return the verified knowledge in a payload, for callers that need it before the round reads it."""
     return part(party, payload, PATHS if kind == "paths" else LIKELIHOODS).knowledge
 
 
 def sound_scores(
-    party: Party, texts: Knowledge, scores: Mapping[str, TokenScores | None], size: int
-) -> dict[str, TokenScores]:
-    """Return the usable scores of `texts`, over `size` tokens.
+    party: Party,
+    texts: Knowledge,
+    scores: Mapping[str, Scored | None],
+    size: int,
+    *,
+    what: str = "soft target",
+    sender: str = "",
+) -> dict[str, Scored]:
+    """Return the usable scores of `texts`, over `size` tokens; `sender` gave them, by default the texts' writer.
 
     The others are counted in a notice, the first with its fault.
     """
     ends = {path.sample_id: len(path.text.encode()) + 1 for path in texts.paths}  # end-of-sequence has one more byte
-    sound: dict[str, TokenScores] = {}
+    sound: dict[str, Scored] = {}
     faults: list[str] = []
     for sample_id in scores:
         try:
             each = scores[sample_id]
             if each is None:
                 raise InputError("its tokens cannot be traced back to the bytes of the text")
-            check_scores(each, size)
+            check_scores(each, size) if isinstance(each, TokenScores) else check_offsets(each.offsets)
             if each.offsets.max(initial=0) > ends[sample_id]:
                 raise InputError(f"offsets beyond the end of the text, byte {ends[sample_id]}")
             sound[sample_id] = each
@@ -295,7 +329,7 @@ def sound_scores(
     if faults:
         party.note(
             notices=(
-                f"round {texts.round}: {len(faults)} of {counted(len(scores), 'soft target')} of {texts.party} "
+                f"round {texts.round}: {len(faults)} of {counted(len(scores), what)} of {sender or texts.party} "
                 f"{plural(len(faults), 'is', 'are')} left out; the first: {faults[0]}",
             )
         )

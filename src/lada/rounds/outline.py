@@ -7,9 +7,20 @@ from lada.core.terms import Allocation, Knowledge, Lesson, Verb
 from lada.models.objective import Objective
 from lada.rounds.allocating import allocate_offers
 from lada.rounds.averaging import ADAPTER, encode_adapter, handed_out, take_adapter
-from lada.rounds.base import Act, Ask, Payload, Receive, Round, Side, Slot, Step, Turn
+from lada.rounds.base import Act, Ask, MessageSchema, Payload, Receive, Round, Side, Slot, Step, Turn
 from lada.rounds.distilling import distil, lessons_of
+from lada.rounds.judging import (
+    JUDGEMENTS,
+    PHASE,
+    judge_kept,
+    judge_texts,
+    judgement_kinds,
+    keep_to_judge,
+    with_judgements,
+)
 from lada.rounds.knowledge import (
+    PATHS,
+    VOCABULARY,
     KnowledgeKind,
     Offer,
     encode,
@@ -20,6 +31,7 @@ from lada.rounds.knowledge import (
     receive_knowledge,
     send_each,
     send_knowledge,
+    send_texts,
     write_knowledge,
 )
 from lada.rounds.options import Replay
@@ -31,6 +43,7 @@ MINE: Slot[Knowledge] = Slot("own knowledge")
 OFFER: Slot[Offer] = Slot("offer")
 ALLOCATION: Slot[Allocation] = Slot("allocation")
 SENT: Slot[Mapping[str, Payload]] = Slot("what each client is sent")
+WRITTEN: Slot[dict[str, Knowledge]] = Slot("texts of clients")
 NEWEST: Slot[bytes | None] = Slot("newest adapter")
 """None if no average was ever made."""
 
@@ -128,7 +141,7 @@ def knowing(
             keep_own_knowledge(turn.party, encode(turn[MINE], kind))  # before any removal
 
     verb = None if known else Verb.ANSWER if kind == "paths" else Verb.JUDGE
-    sends = kinds_sent(kind, round, soft=False) if tells and objective.needs.signal is None else ()
+    sends = kinds_sent(kind, round, soft=False) if tells and objective.needs.signal_on("teacher") is None else ()
     return Step(side, phase, verb, "public", sends=sends, run=run)
 
 
@@ -142,10 +155,60 @@ def sending(side: Side, kind: KnowledgeKind, round: int, objective: Objective) -
             turn[SENT] = send_each(turn.party, turn[MINE], kind, list(turn.replies))
 
     kinds = kinds_of(kind, objective)
-    if objective.needs.signal is None:  # sending is reported together with knowing
+    if objective.needs.signal_on("teacher") is None:  # sending is reported together with knowing
         return Step(side, kinds=kinds, run=run)
     sends = kinds_sent(kind, round, soft=True)
     return Step(side, "score", Verb.LOG_PROBS, "public", sends=sends, kinds=kinds, run=run)
+
+
+def sending_texts() -> Step:
+    """Return the step in which a client sends its paths only because its objective asks for scores of them."""
+
+    def run(turn: Turn) -> None:
+        if turn.party.objective.needs.signal_on("student") is not None:
+            turn.outbox |= send_texts(turn.party, turn[MINE])
+
+    return Step("client", kinds=MessageSchema(optional=frozenset({PATHS})), run=run)
+
+
+def judging_clients(objective: Objective, round: int) -> Step:
+    """Return the step in which the server scores the paths of clients that ask for that, after `SENT` was prepared."""
+
+    def run(turn: Turn) -> None:
+        sent = dict(turn[SENT])
+        for client in sorted(turn[WRITTEN].keys() & sent.keys()):
+            signal = turn.party.asked_by(client, "student")
+            if signal is not None:
+                first = turn.round == 1 and VOCABULARY not in sent[client]
+                told = judge_texts(turn.party, turn[WRITTEN][client], signal, turn.round, first=first)
+                sent[client] = {**sent[client], **told}
+        turn[SENT] = sent
+
+    return Step("server", PHASE, Verb.LOG_PROBS, "public", sends=_sends(objective, round, first=1), run=run)
+
+
+def judging_server(objective: Objective, round: int) -> Step:
+    """Return the step in which a client scores the paths that the server sent it in the round before."""
+
+    def run(turn: Turn) -> None:
+        turn.outbox |= judge_kept(turn.party, turn.round)
+
+    kinds, sends = judgement_kinds(objective), _sends(objective, round, first=2)
+    return Step("client", PHASE, Verb.LOG_PROBS, "public", sends=sends, kinds=kinds, run=run)
+
+
+def _sends(objective: Objective, round: int, *, first: int) -> tuple[str, ...]:
+    signal = objective.needs.signal
+    words = signal is not None and signal.k > 1 and round == first and "teacher" not in signal.texts
+    return (JUDGEMENTS, VOCABULARY) if words else (JUDGEMENTS,)
+
+
+def _keep_to_judge(turn: Turn) -> None:
+    keep_to_judge(turn.party, turn[OFFER].knowledge)
+
+
+KEEPING_TO_JUDGE = silent("client", _keep_to_judge)
+"""A client keeps the server's paths, which it scores in the next round."""
 
 
 def to_each(turn: Turn) -> Mapping[str, Payload]:
@@ -157,7 +220,8 @@ def receiving(kind: KnowledgeKind) -> Step:
     """Return the step in which a client reads what the server sent, and its own knowledge."""
 
     def run(turn: Turn) -> None:
-        turn[OFFER] = receive_knowledge(turn.party, turn.received, None, turn.round, kind)
+        offer = receive_knowledge(turn.party, turn.received, None, turn.round, kind)
+        turn[OFFER] = with_judgements(turn.party, turn.received, offer)
         turn[MINE] = own_knowledge(turn.party, turn.round, kind)
 
     return silent("client", run)

@@ -15,7 +15,7 @@ from lada.codecs.base import Codecs
 from lada.core.limits import Limits
 from lada.core.needs import SignalSpec
 from lada.core.results import PartyReport, PhaseTime
-from lada.core.terms import Sample
+from lada.core.terms import Sample, Source
 from lada.fusers.base import Fuser
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hooks.base import Hook
@@ -176,9 +176,10 @@ class Party:
     limits: Limits = field(default_factory=Limits)
     """Upper limits on what others may send it."""
 
-    def asked_by(self, student: str) -> SignalSpec | None:
-        """Return what a student asks of this party besides its texts."""
-        return self.signals.get(student, self.objective.needs.signal)
+    def asked_by(self, student: str, texts: Source = "teacher") -> SignalSpec | None:
+        """Return what a student asks this party to tell about the texts of one side: this party's or its own."""
+        signal = self.signals.get(student, self.objective.needs.signal)
+        return signal if signal is not None and texts in signal.texts else None
 
     @property
     def most_tokens(self) -> int:
@@ -189,11 +190,14 @@ class Party:
     @property
     def asking(self) -> Objective:
         """Its objective as its messages must serve it: it needs a signal if a student of its does."""
-        asked = [signal for signal in self.signals.values() if signal is not None]
-        if self.objective.needs.signal is not None or not asked:
+        own = self.objective.needs.signal
+        asked = [signal for signal in (own, *self.signals.values()) if signal is not None]
+        texts = tuple(sorted({side for signal in asked for side in signal.texts}, reverse=True))
+        if not asked or (own is not None and own.texts == texts):
             return self.objective
         objective = copy(self.objective)
-        objective.needs = replace(self.objective.needs, signal=max(asked, key=lambda signal: signal.k))
+        widest = max(asked, key=lambda signal: signal.k)
+        objective.needs = replace(self.objective.needs, signal=replace(own or widest, texts=texts))
         return objective
 
     def knows(self, what: str) -> str:

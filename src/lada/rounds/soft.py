@@ -1,6 +1,6 @@
 """Add a teacher's scores to lessons: as soft targets in the learner's own tokens, or as chunks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,15 @@ from lada.alignment.shuffled import shuffled
 from lada.core.errors import InputError
 from lada.core.needs import SignalSpec
 from lada.core.seeds import generator
-from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, TokenizedText, TokenScores, Vocabulary
+from lada.core.terms import (
+    ChunkLogProbs,
+    Lesson,
+    SparseLogProbs,
+    TokenizedText,
+    TokenLogProbs,
+    TokenScores,
+    Vocabulary,
+)
 from lada.models.objective import Objective
 from lada.rounds.knowledge import Offer
 from lada.rounds.party import Party
@@ -18,7 +26,8 @@ from lada.rounds.party import Party
 
 def check_wants_soft_targets(host: str, objective: Objective) -> None:
     """Raise InputError for an objective that uses no teacher's distributions."""
-    if objective.needs.signal is None or objective.needs.signal.as_chunks:
+    signal = objective.needs.signal_on("teacher")
+    if signal is None or signal.as_chunks:
         raise InputError(
             f"objective: host {host!r} exchanges distributions over tokens, but this objective uses none; expected "
             "soft_targets, or plugin: none, which selects it"
@@ -28,25 +37,42 @@ def check_wants_soft_targets(host: str, objective: Objective) -> None:
 def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> list[Lesson]:
     """Return lessons with the teacher's scores, if they are on its own texts and it scored these.
 
-    A lesson whose text the party cannot trace in its own tokens stays as it is. Raises InputError for a teacher whose
-    tokenizer shares no byte with the party's.
+    Raises InputError as `with_scores` does.
     """
-    wish, teacher = party.objective.needs.signal, offer.knowledge.party
+    wish = party.objective.needs.signal_on("teacher")
     if wish is None or offer.vocabulary is None:
         return list(lessons)
     texts = {path.sample_id: path.text for path in offer.knowledge.paths}
-    aimed = [
-        i for i, each in enumerate(lessons) if each.sample_id in offer.scores and each.chosen == texts[each.sample_id]
-    ]
-    spelled = dict(zip(aimed, party.learner.tokenize([lessons[i].chosen for i in aimed]), strict=True))
+    scored = {
+        i: offer.scores[each.sample_id]
+        for i, each in enumerate(lessons)
+        if each.sample_id in offer.scores and each.chosen == texts[each.sample_id]
+    }
+    return with_scores(party, lessons, scored, offer, wish)
+
+
+def with_scores(
+    party: Party,
+    lessons: Sequence[Lesson],
+    scored: Mapping[int, TokenScores | TokenLogProbs],
+    offer: Offer,
+    wish: SignalSpec,
+) -> list[Lesson]:
+    """Return lessons with a teacher's scores of their chosen texts, `scored` by the lesson's place.
+
+    A lesson whose text the party cannot trace in its own tokens stays as it is. Raises InputError for a teacher whose
+    tokenizer shares no byte with the party's.
+    """
+    teacher = offer.knowledge.party
+    spelled = dict(zip(scored, party.learner.tokenize([lessons[i].chosen for i in scored]), strict=True))
     known = {i: spelling for i, spelling in spelled.items() if spelling is not None}
     pair = Pair(
-        [offer.scores[lessons[i].sample_id] for i in known],
-        offer.vocabulary,
+        [scored[i] for i in known],
+        offer.vocabulary or Vocabulary((), None),
         list(known.values()),
         party.learner.vocabulary(),
     )
-    if not pair.have_a_byte_in_common:
+    if offer.vocabulary is not None and not pair.have_a_byte_in_common:
         raise InputError(
             f"soft targets: the tokenizers of {teacher!r} and {party.name!r} have no byte in common, so nothing can "
             "be transferred; expected tokenizers for the same scripts, or an objective without soft targets"
@@ -67,9 +93,12 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Texts as scored by a teacher and as tokenized by the student, with both vocabularies."""
+    """Texts as scored by a teacher and as tokenized by the student, with both vocabularies.
 
-    scores: Sequence[TokenScores]
+    Chunks that are aligned by offsets need neither the teacher's tokens nor its vocabulary.
+    """
+
+    scores: Sequence[TokenScores | TokenLogProbs]
     theirs: Vocabulary
     spelled: Sequence[TokenizedText]
     own: Vocabulary
@@ -85,10 +114,11 @@ class Pair:
         With a shared vocabulary, texts with the same tokens need no alignment.
         """
         same = self.theirs == self.own
-        result = [scores.top for scores in self.scores]
+        told = self._told()
+        result = [scores.top for scores in told]
         rest = [
             i
-            for i, (scores, spelled) in enumerate(zip(self.scores, self.spelled, strict=True))
+            for i, (scores, spelled) in enumerate(zip(told, self.spelled, strict=True))
             if not (same and np.array_equal(scores.tokens, spelled.tokens))
         ]
         if rest:
@@ -113,13 +143,20 @@ class Pair:
             mapping = map_vocabulary(self.theirs.tokens, self.own.tokens).copy()
             if self.theirs.eos is not None and self.own.eos is not None:
                 mapping[self.theirs.eos] = self.own.eos
-        items = [(a, b.tokens, b.offsets) for a, b in zip(self.scores, self.spelled, strict=True)]
+        items = [(a, b.tokens, b.offsets) for a, b in zip(self._told(), self.spelled, strict=True)]
         return carry_batch(items, mapping, spans=self._spans(wish), inside=wish.inside)
 
     def _spans(self, wish: SignalSpec) -> Spans:
         if wish.alignment == "mined":
-            return align_mined(_words(self.scores, self.theirs), _words(self.spelled, self.own))
+            return align_mined(_words(self._told(), self.theirs), _words(self.spelled, self.own))
         return align_spans([text.offsets for text in self.scores], [text.offsets for text in self.spelled])
+
+    def _told(self) -> list[TokenScores]:
+        """Return the scores, which name tokens. Raises InputError for those that do not."""
+        told = [each for each in self.scores if isinstance(each, TokenScores)]
+        if len(told) < len(self.scores):
+            raise InputError("soft targets: of a teacher that sent log-probs without their tokens")
+        return told
 
 
 def _words(texts: Sequence[TokenScores | TokenizedText], vocabulary: Vocabulary) -> list[list[bytes]]:
