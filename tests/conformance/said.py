@@ -10,6 +10,7 @@ import numpy as np
 from lada.codecs.adapters import Adapter
 from lada.codecs.base import Outlook
 from lada.codecs.generated import Pool
+from lada.codecs.judgements import Judged
 from lada.codecs.likelihoods import rounded
 from lada.codecs.masked import Masked, shapes_of
 from lada.codecs.named import SEALED, SECRET, SHARE
@@ -62,6 +63,15 @@ def scores(round: int) -> Scores:
     return Scores(SENDER, round, WORDS, found)
 
 
+def judged(round: int) -> Judged:
+    told = scores(round)
+    return Judged(SENDER, round, told.size, told.by_id)
+
+
+def of_judged(received: Any) -> Judged:
+    return Judged(received.party, received.round, received.vocabulary_size, dict(received.items()))
+
+
 def weights(round: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(round)
     shapes = {"m.lora_A.weight": (8, 200), "m.lora_B.weight": (300, 8)}
@@ -111,6 +121,7 @@ PARTS: Mapping[str, Callable[[int], Part]] = {
     "generated": lambda round: Part(pool(round)),
     "likelihoods": lambda round: Part(knowledge(round), said=of_told),
     "soft_targets": lambda round: Part(scores(round), ("likelihoods",), of_soft),
+    "judgements": lambda round: Part(judged(round), said=of_judged),
     "vocabulary": lambda round: Part(Vocabulary(tokens(round), 1)),
     "adapter": lambda round: Part(Adapter(weights(round), 40)),
     "masked_adapter": lambda round: Part(masked(round)),

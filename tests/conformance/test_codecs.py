@@ -7,9 +7,11 @@ import pytest
 from actors import make_party
 from alike import same
 from methods import Case, cases
-from said import SENDER, K, outlook, part_of, task
+from said import SENDER, K, knowledge, outlook, part_of, task
 
 from lada.codecs.base import Codecs, Reading
+from lada.codecs.judgements import SENT
+from lada.codecs.paths import encode
 from lada.core.errors import CodecError, FederationError
 from lada.core.limits import Limits
 from lada.core.seeds import seed_of
@@ -23,7 +25,10 @@ SMALL = 8192
 
 @pytest.fixture
 def server(tmp_path: FilePath) -> Party:
-    return make_party("llm", set(), tmp_path, objective="soft_targets", data=task())
+    """Return a party that has sent the texts of `knowledge`, and asks for scores of its own and others' texts."""
+    party = make_party("llm", set(), tmp_path, objective="distillm2", data=task())
+    party.memory[SENT] = encode(knowledge(ROUND))
+    return party
 
 
 def message(server: Party, case: Case) -> dict[str, bytes]:

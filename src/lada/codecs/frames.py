@@ -113,7 +113,7 @@ class Frames(Mapping[str, Made]):
         return self._blocks[sample_id][2]
 
     def __getitem__(self, sample_id: str) -> Made:
-        """Return what is told of one text. Raises KeyError for an unknown id; for bytes that nobody wrote, only
+        """Return what a block holds. Raises KeyError for an unknown id; for bytes that nobody wrote, only
         CodecError."""
         import pyarrow as pa
 

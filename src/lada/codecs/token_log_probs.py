@@ -7,7 +7,7 @@ differ. The relative error of a log-prob is at most 2^-11.
 
 import numpy as np
 
-from lada.codecs.quantise import LEAST
+from lada.codecs.quantise import LEAST, LOWEST
 from lada.codecs.token_scores import OUT_OF_ORDER, offsets_from_planes, offsets_to_planes, out_of_order
 from lada.core.errors import CodecError
 from lada.core.terms import TokenLogProbs
@@ -38,6 +38,6 @@ def decode(data: bytes, n: int) -> TokenLogProbs:
     """Return the scores in BYTES * n bytes. Raises CodecError for anything that `encode` would not write."""
     halves, planes = np.split(np.frombuffer(data, np.uint8), [2 * n])
     log_probs = np.ascontiguousarray(halves.reshape(2, n).T).view("<f2")[:, 0].astype(np.float32)
-    if not ((log_probs <= 0) & (log_probs >= LEAST)).all():
-        raise CodecError(f"a log-prob that is not in {LEAST:g}..0 nats")
+    if not ((log_probs <= 0) & (log_probs >= LOWEST)).all():
+        raise CodecError(f"a log-prob that is not in {LOWEST:g}..0 nats")
     return TokenLogProbs(offsets_from_planes(planes, n), log_probs)
