@@ -51,6 +51,8 @@ class Needs:
     """Whether the log-probs of the learner before the study are needed."""
     start: Start | None = None
     """Where a contrast of two paths starts; None without a contrast."""
+    own_lessons: bool = False
+    """Whether an objective learns from lessons on the student's own texts, which a teacher scored."""
     old: bool = False
     """Whether an objective compares the learner's own texts with its log-probs of them before the study."""
     exits: tuple[float, ...] = ()
@@ -98,6 +100,7 @@ class Needs:
             rejected=self.rejected or other.rejected,
             reference=self.reference or other.reference,
             start=self.start or other.start,
+            own_lessons=self.own_lessons or other.own_lessons,
             old=self.old or other.old,
             exits=tuple(sorted({*self.exits, *other.exits})),
             couples_batch=self.couples_batch or other.couples_batch,
