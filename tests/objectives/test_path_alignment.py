@@ -15,7 +15,7 @@ from lada.models.objective import Pairs, Scored, nll
 from lada.objectives.path_alignment import PathAlignment, PathAlignmentOptions, asks
 
 
-def made(**options: Any) -> PathAlignment:
+def made(**options: Any) -> Any:
     return PathAlignment(PathAlignmentOptions(**options))
 
 
