@@ -1,5 +1,6 @@
 """The configuration of a run: strict, complete, and checked before any training."""
 
+import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
@@ -32,8 +33,8 @@ from lada.policies.base import POLICIES, Policy
 from lada.presets import PRESETS
 from lada.privacy.conflicts import check_dp, check_losses, check_pooling, check_scores
 from lada.privacy.options import Blur, Redaction, Withholding
-from lada.refusals import Chosen, Seat, check_labels, check_texts, check_verbs
-from lada.rounds.options import AveragingOptions, check_sparse
+from lada.refusals import Chosen, Seat, check_labels, check_self_context, check_texts, check_verbs
+from lada.rounds.options import AveragingOptions, SelfContext, check_sparse
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 
 T = TypeVar("T")
@@ -77,6 +78,9 @@ class ClientConfig(Options):
     """How long the client studies its private data, per round."""
     distil: Study = Study()
     """How long the client studies what the server sends, per round."""
+    self_context: SelfContext | None = Field(default=None, exclude_if=operator.not_)
+    """Let the client teach itself on its private questions, with their gold rationales in view, instead of studying the
+    gold texts. None studies these."""
     count: Parties = 1
     """Number of clients of this kind: `phone` with count 20 stands for phone-01 to phone-20."""
     redact: Redaction | None = None
@@ -226,6 +230,7 @@ class RunConfig(Options):
         if self.engine != "deployment":  # there nobody knows the others' models
             check_labels(seats[0], seats[1:])
         resolved._check_studies()
+        resolved._check_self_context(made)
         resolved._check_privacy(made)
         resolved._check_codecs(made)
         resolved._check_hooks()
@@ -317,6 +322,13 @@ class RunConfig(Options):
             with of_party(owner):
                 processes = parallel.processes if parallel else 1
                 check_possible(objective.title, objective.needs, party.distil, processes)
+
+    def _check_self_context(self, host: Host) -> None:
+        """Refuse clients that cannot teach themselves."""
+        for client in self.clients:
+            if client.self_context is not None:
+                with of_party(f"clients.{client.name}"):
+                    check_self_context(client.model, client.private, pooled=host.needs.pools_private)
 
     def _check_allocators(self, host: Host) -> None:
         """Refuse studies that a party's allocator cannot observe or run trials with."""

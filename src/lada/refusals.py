@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from lada.core.errors import InputError
 from lada.core.needs import Needs
 from lada.core.terms import Verb
+from lada.models.base import Study
 from lada.models.learners import LearnerOptions
 
 
@@ -64,6 +65,33 @@ def check_texts(host: str, objective: str, needs: Needs) -> None:
         raise InputError(
             f"objective {objective!r} learns from a teacher's scores of the student's own texts, which parties do not "
             f"exchange with host {host!r}; expected host fedmkt, or another objective"
+        )
+
+
+def check_self_context(model: LearnerOptions | None, study: Study, *, pooled: bool) -> None:
+    """Raise InputError for a client that cannot teach itself on its private questions.
+
+    `pooled`: its private samples are studied elsewhere. The model is None if only the client knows it.
+    """
+    if lacking := sorted({Verb.ANSWER, Verb.LOG_PROBS} - model.able) if model else []:
+        raise InputError(
+            f"self_context: it needs a learner that can {', '.join(lacking)}, but this one cannot "
+            f"({model.limited_by if model else ''}); expected another model, or null"
+        )
+    if model and model.labels_told is not None:
+        raise InputError(
+            "self_context: a demonstration changes nothing for a learner whose answers are labels; expected another "
+            "model, or null"
+        )
+    if study.dp is not None:
+        raise InputError(
+            "self_context: with it, two lessons may come from one private sample, but private.dp protects single "
+            "lessons; expected null, or a study without dp"
+        )
+    if pooled:
+        raise InputError(
+            "self_context: the host studies private samples at the server, so it would have no effect; expected null, "
+            "or another host"
         )
 
 

@@ -38,6 +38,9 @@ class Batch:
         self.head = torch.randn(WIDTH, VOCABULARY, generator=draw)
         self.top = torch.randint(VOCABULARY - K, (LESSONS, LENGTH, 1), generator=draw) + torch.arange(K)
         self.reference = -5 * torch.rand(LESSONS, 2, generator=draw)
+        self.teachers = -5 * torch.rand(LESSONS, 2, generator=draw)
+        self.teachers[3] = float("nan")  # unknown
+        self.starts = torch.tensor([[0, 0], [1, 0], [2, 1], [1, 2], [4, 0], [0, 0]])
         self.paired = rows % 3 != 1  # the others have no rejected path
 
     def of(self, objective: Objective, state: Mapping[str, np.ndarray], rows: Sequence[int], pad: int = 0) -> Scored:
@@ -98,6 +101,8 @@ class Batch:
             self._wider(self.mask[which], pad),
             self.mask.sum(1)[which] - 1,
             *reference[which].T,
+            *self.starts[which].T,
+            *self.teachers[which].T,
         )
 
     def _observe(self, name: str, value: Tensor) -> None:

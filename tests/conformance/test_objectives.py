@@ -74,7 +74,20 @@ def lessons() -> list[Lesson]:
         ids = np.array([sorted({token, (token + 7) % 40}) for token in tokens], np.int32)
         soft = SparseLogProbs(ids, np.full(ids.shape, -1.0, np.float32))
         chunks = ChunkLogProbs(np.array([[0, 2], [2, 4]], np.int32), np.array([-1.0, -2.0], np.float32))
-        rows.append(Lesson(f"s{number}", question, text, "answer 0 no", 1.0, soft, chunks, own=number % 2 == 0))
+        rows.append(
+            Lesson(
+                f"s{number}",
+                question,
+                text,
+                "answer 0 no",
+                1.0,
+                soft,
+                chunks,
+                teacher_chosen=-5.0,
+                teacher_rejected=-7.0,
+                own=number % 2 == 0,
+            )
+        )
     return rows
 
 
@@ -94,7 +107,8 @@ def test_what_teachers_say_is_no_part_of_what_is_trained(case: Case):
     class Watched(type(objective)):
         def __call__(self, scored: Scored) -> torch.Tensor:
             sides = (scored.soft and scored.soft.teacher, scored.chunks and scored.chunks.teacher)
-            pairs = scored.pairs and (scored.pairs.reference_chosen, scored.pairs.reference_rejected)
+            told = ("reference_chosen", "reference_rejected", "teacher_chosen", "teacher_rejected")
+            pairs = scored.pairs and [getattr(scored.pairs, name) for name in told]
             teachers = [each for each in (*sides, *(pairs or ())) if each is not None]
             loss = super().__call__(scored)
             seen.append((loss.requires_grad, [each.requires_grad for each in teachers]))

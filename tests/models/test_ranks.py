@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -207,6 +208,10 @@ def made(draw: Any) -> Lesson:
         draw(st.sampled_from([None, chunks])),
         draw(st.booleans()),
         draw(st.booleans()),
+        draw(st.integers(0, 99)),
+        draw(st.integers(0, 99)),
+        draw(st.none() | st.floats(-99, 0)),
+        draw(st.none() | st.floats(-99, 0)),
     )
 
 
@@ -217,7 +222,7 @@ def test_an_assignment_comes_through_as_it_was(rows: list[Lesson]):
     assert (read.study, read.seed, read.objective.needs.reference) == (study, 2**63, True)
     assert type(read.objective).__name__ == "Contrastive"
     for found, row in zip(read.lessons, rows, strict=True):
-        for name in ("sample_id", "question", "chosen", "rejected", "weight", "chosen_cut", "rejected_cut"):
+        for name in {field.name for field in fields(Lesson)} - {"soft", "chunks"}:
             assert getattr(found, name) == getattr(row, name)
         for name, parts in (("soft", ("ids", "log_probs")), ("chunks", ("tokens", "log_probs"))):
             a, b = getattr(found, name), getattr(row, name)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,29 @@ def test_what_an_objective_sees_of_pairs(tiny: Any):
             )
             checked += 1
     assert checked == 3
+
+
+def test_a_pair_starts_late_in_both_its_paths_and_in_the_reference(tiny: Any):
+    learner = tiny.learner()
+    question, chosen, rejected = tiny.questions[0], tiny.paths[0], tiny.paths[3]
+    row = Lesson("s", question, chosen, rejected, chosen_start=3, rejected_start=2, teacher_chosen=-4.0)
+    cut = replace(row, rejected_start=99, teacher_rejected=-5.0)  # as if the context had cut it before its start
+    spy = Spy(rejected=True, reference=True)
+    study(learner, [row, cut], spy, steps=1, batch_size=2)
+    (scored,) = spy.seen
+    assert scored.pairs is not None
+    order = [0, 1] if scored.pairs.chosen_start[0] == 3 else [1, 0]
+    assert scored.pairs.chosen_start[order].tolist() == [3, 0]
+    assert scored.pairs.rejected_start[order].tolist() == [2, 0]
+    for k, start in zip(order, (3, 0), strict=True):
+        its = scored.log_probs[scored.pairs.rows[k]]
+        assert scored.pairs.reference_chosen[k].item() == pytest.approx(its[start:].sum().item(), abs=1e-4)
+    for k, start in zip(order, (2, 0), strict=True):
+        its = scored.pairs.log_probs[k]
+        assert scored.pairs.reference_rejected[k].item() == pytest.approx(its[start:].sum().item(), abs=1e-4)
+    assert scored.pairs.teacher_chosen.tolist() == [-4.0, -4.0]
+    assert math.isnan(scored.pairs.teacher_rejected[order[0]])
+    assert scored.pairs.teacher_rejected[order[1]] == -5.0
 
 
 def test_without_reference_there_is_none(tiny: Any):

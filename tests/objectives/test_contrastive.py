@@ -30,6 +30,7 @@ class Row:
     diverges: int = 0
     reference: tuple[float, float] = (0.0, 0.0)
     weight: float = 1.0
+    starts: tuple[int, int] = (0, 0)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -38,7 +39,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dpo with reference": {"form": "dpo", "alpha": 0.1, "normalise": False, "reference": True},
     "dpo per token with reference": {"form": "dpo", "reference": True},
     "simpo": {"form": "simpo", "alpha": 2.0, "margin": 0.5},
+    "hinge": {"form": "hinge", "margin": 0.7},
     "odds_ratio": {"form": "odds_ratio"},
+    "keep": {"form": "odds_ratio", "keep": 2.0},
+    "keep of sums": {"form": "dpo", "normalise": False, "reference": True, "keep": 0.5},
     "first_divergence": {"form": "first_divergence", "weight": 0.3},
 }
 
@@ -70,6 +74,10 @@ def scored(rows: list[Row], whole: list[Row] | None = None) -> Scored:
             diverges=tensor([row.diverges for _, row, _ in paired], torch.long),
             reference_chosen=tensor([row.reference[0] for _, row, _ in paired]),
             reference_rejected=tensor([row.reference[1] for _, row, _ in paired]),
+            chosen_start=tensor([row.starts[0] for _, row, _ in paired], torch.long),
+            rejected_start=tensor([row.starts[1] for _, row, _ in paired], torch.long),
+            teacher_chosen=tensor([math.nan for _ in paired]),
+            teacher_rejected=tensor([math.nan for _ in paired]),
         )
     return Scored(
         log_probs.requires_grad_(),
@@ -86,13 +94,15 @@ def slow_pair(row: Row, options: ContrastiveOptions) -> float:
     assert row.rejected is not None
     if options.form == "first_divergence":
         return -math.log(1 - math.exp(row.rejected[row.diverges]))
-    chosen, rejected = sum(row.chosen), sum(row.rejected)
+    chosen, rejected = sum(row.chosen[row.starts[0] :]), sum(row.rejected[row.starts[1] :])
     if options.reference:
         chosen -= row.reference[0]
         rejected -= row.reference[1]
     if options.normalise:
-        chosen /= len(row.chosen)
-        rejected /= len(row.rejected)
+        chosen /= len(row.chosen) - row.starts[0]
+        rejected /= len(row.rejected) - row.starts[1]
+    if options.form == "hinge":
+        return max(0.0, options.margin - (chosen - rejected))
     if options.form == "odds_ratio":
         p, q = math.exp(chosen), math.exp(rejected)
         advantage = math.log((p / (1 - p)) / (q / (1 - q)))
@@ -101,14 +111,21 @@ def slow_pair(row: Row, options: ContrastiveOptions) -> float:
     return -math.log(1 / (1 + math.exp(-advantage)))
 
 
+def slow_drop(row: Row, options: ContrastiveOptions) -> float:
+    """By how much the chosen path became less likely, written out."""
+    drop = max(0.0, row.reference[0] - sum(row.chosen[row.starts[0] :]))
+    return drop / (len(row.chosen) - row.starts[0]) if options.normalise else drop
+
+
 def slow(rows: list[Row], options: ContrastiveOptions) -> float:
     """The whole loss, written out."""
     tokens = sum(row.weight * len(row.chosen) for row in rows)
     loss = -sum(row.weight * sum(row.chosen) for row in rows) / tokens
     pairs = [row for row in rows if row.rejected is not None]
     if pairs:
-        contrast = sum(row.weight * slow_pair(row, options) for row in pairs)
-        loss += options.weight * contrast / sum(row.weight for row in pairs)
+        count = sum(row.weight for row in pairs)
+        loss += options.weight * sum(row.weight * slow_pair(row, options) for row in pairs) / count
+        loss += options.keep * sum(row.weight * slow_drop(row, options) for row in pairs) / count
     return loss
 
 
@@ -118,11 +135,13 @@ path = st.lists(token, min_size=1, max_size=5)
 
 @st.composite
 def row(draw: st.DrawFn) -> Row:
-    rejected = draw(st.none() | path)
+    chosen, rejected = draw(path), draw(st.none() | path)
     total = st.floats(min_value=-20.0, max_value=0.0)
+    starts = draw(st.integers(0, len(chosen) - 1)), draw(st.integers(0, len(rejected) - 1)) if rejected else 0
     return Row(
-        chosen=draw(path),
+        chosen=chosen,
         rejected=rejected,
+        starts=starts,
         diverges=draw(st.integers(0, len(rejected) - 1)) if rejected else 0,
         reference=(draw(total), draw(total)),
         weight=draw(st.floats(min_value=0.1, max_value=3.0)),
@@ -190,6 +209,68 @@ def test_by_hand():
     assert loss(form="first_divergence", weight=1.0) == pytest.approx(base + math.log(32 / 31))
 
 
+def test_a_hinge_a_kept_path_and_a_late_start_by_hand():
+    # The means are -2 and -4, so the chosen path leads by 2 nats a token; the NLL is 2.
+    row = Row([-1.0, -3.0], [-2.0, -6.0], reference=(-3.0, -9.0))
+
+    def loss(row: Row, **options: Any) -> float:
+        return make("contrastive", weight=1.0, **options)(scored([row])).item()
+
+    assert loss(row, form="hinge", margin=2.5) == pytest.approx(2.0 + 0.5)
+    assert loss(row, form="hinge", margin=2.0) == pytest.approx(2.0)
+    assert loss(row, form="hinge", margin=1.0) == pytest.approx(2.0)
+    # Before the study the chosen path had -3 in all and now has -4: it lost half a nat a token.
+    assert loss(row, form="hinge", keep=4.0) == pytest.approx(2.0 + 4.0 * 0.5)
+    assert loss(Row([-1.0, -3.0], [-2.0, -6.0], reference=(-5.0, -9.0)), form="hinge", keep=4.0) == pytest.approx(2.0)
+    # Behind the first token of both, the means are -3 and -6, and the NLL is that of the whole path.
+    late = Row([-1.0, -3.0], [-2.0, -6.0], starts=(1, 1))
+    assert loss(late, form="hinge", margin=3.5, start="step") == pytest.approx(2.0 + 0.5)
+    late = Row([-1.0, -3.0], [-2.0, -6.0], starts=(1, 0), reference=(-2.0, -9.0))
+    assert loss(late, form="hinge", margin=3.0, start="step", keep=10.0) == pytest.approx(2.0 + 2.0 + 10.0)
+
+
+@given(rows=weighted_rows, margin=st.floats(0.0, 3.0))
+def test_a_hinge_pulls_at_no_pair_that_has_its_margin(rows: list[Row], margin: float):
+    batch = scored(rows)
+    (make("contrastive", form="hinge", margin=margin, weight=1.0)(batch) - nll(batch)).backward()
+    if batch.pairs is None:
+        return
+    assert batch.pairs.log_probs.grad is not None
+    wider = ContrastiveOptions(form="hinge", margin=margin + 1)
+    shorts = [slow_pair(row, wider) - 1 for row in rows if row.rejected is not None]
+    for short, gradient in zip(shorts, batch.pairs.log_probs.grad, strict=True):
+        if abs(short) > 1e-9:  # else it depends on rounding
+            assert bool(gradient.any()) == (short > 0)
+
+
+def test_at_the_margin_itself_a_hinge_has_stopped():
+    batch = scored([Row([-1.0], [-3.0])])
+    (make("contrastive", form="hinge", margin=2.0, weight=1.0)(batch) - nll(batch)).backward()
+    assert batch.pairs is not None
+    assert batch.pairs.log_probs.grad is not None
+    assert not batch.pairs.log_probs.grad.any()
+
+
+@settings(max_examples=30)
+@given(rows=weighted_rows)
+def test_what_both_paths_share_has_no_part_in_a_contrast_that_starts_later(rows: list[Row]):
+    batch = scored(rows)
+    (make("contrastive", form="simpo", weight=1.0, start="step")(batch) - nll(batch)).backward()
+    if batch.pairs is None:
+        return
+    for grad, starts in (
+        (
+            batch.log_probs.grad,
+            {int(row): s for row, s in zip(batch.pairs.rows, batch.pairs.chosen_start, strict=True)},
+        ),
+        (batch.pairs.log_probs.grad, dict(enumerate(batch.pairs.rejected_start))),
+    ):
+        assert grad is not None
+        for row, start in starts.items():
+            assert grad[row, : int(start)].abs().max() < 1e-12 if start else True  # the two NLLs cancel out
+            assert grad[row, int(start) :].abs().max() > 0
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_without_pairs_it_is_nll(name: str):
     batch = scored([Row([-1.0, -2.0]), Row([-3.0], weight=2.0)])
@@ -225,9 +306,14 @@ def test_sft_is_the_token_mean_and_ignores_pairs():
         ({"form": "simpo", "reference": True}, "expected reference False, or a form that uses it: dpo"),
         ({"form": "simpo", "normalise": False}, "normalise is False, but form simpo"),
         ({"form": "first_divergence", "reference": True}, "reference is True, but form first_divergence"),
-        ({"form": "dpo", "margin": 0.5}, "expected margin 0.0, or a form that uses it: simpo"),
         ({"form": "dpo", "alpha": 0.0}, "alpha is 0.0; expected a number above 0"),
         ({"form": "dpo", "alpha": math.nan}, "alpha is nan"),
+        ({"form": "dpo", "margin": 0.5}, "or a form that uses it: simpo, hinge"),
+        ({"form": "hinge", "alpha": 2.0}, "alpha is 2.0, but form hinge"),
+        ({"form": "first_divergence", "start": "step"}, "start is step, but form first_divergence"),
+        ({"keep": -1.0}, "keep is -1.0; expected a number from 0 to"),
+        ({"keep": 1.0, "weight": 0.0}, "keep is 1.0 at weight 0, where no pair is scored"),
+        ({"start": "line"}, "start"),
         ({"weight": -0.1}, "weight is -0.1; expected a number from 0 to"),
         ({"weight": math.inf}, "weight is inf"),
         ({"form": "kto"}, "form"),
@@ -244,3 +330,14 @@ def test_what_each_asks_of_the_learner_and_the_host():
     assert (contrastive.needs.rejected, contrastive.needs.reference) == (True, False)
     paper = make("contrastive", form="dpo", reference=True, normalise=False, prefer="role", unpaired="skip")
     assert (paper.needs.rejected, paper.needs.reference, paper.needs.student) == (True, True, {Verb.STUDY})
+    keep = make("contrastive", keep=1.0, start="step").needs
+    assert (keep.rejected, keep.reference, keep.start) == (True, True, "step")
+    assert make("contrastive").needs.start == "path"
+    assert make("contrastive", weight=0.0, start="step").needs.start is None
+
+
+def test_two_contrasts_of_a_sum_start_at_one_place():
+    parts = [{"name": "contrastive", "options": {"start": start}} for start in ("path", "step")]
+    with pytest.raises(ValidationError, match="two contrasts start at different places: path and step"):
+        make("weighted", objectives=tuple(parts))
+    assert make("weighted", objectives=("sft", parts[1])).needs.start == "step"

@@ -10,11 +10,12 @@ from actors import Federation, federation, make, right, wrong
 
 from lada.codecs.judgements import SENT
 from lada.core.errors import InputError
-from lada.core.terms import Lesson
+from lada.core.terms import Lesson, Likelihood, Path
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.judging import JUDGEMENTS, TO_JUDGE
 from lada.rounds.knowledge import PATHS, SOFT, VOCABULARY
+from lada.rounds.lessons import with_teacher_totals
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
 NO_REPLAY = {
@@ -217,3 +218,80 @@ def test_the_plan_lists_who_scores_and_what_is_sent():
     ]
     first = [step for step in host.plan(1, make(OBJECTIVES, "on_policy")) if step.phase == "score-others"]
     assert [step.side for step in first] == ["server"]
+
+
+def pairs(lessons: list[Lesson]) -> dict[str, tuple[str, str | None, float | None, float | None]]:
+    return {
+        each.sample_id: (each.chosen, each.rejected, each.teacher_chosen, each.teacher_rejected) for each in lessons
+    }
+
+
+def test_both_paths_of_a_pair_are_as_likely_as_the_teacher_finds_them(tmp_path: FilePath):
+    both = judged(tmp_path, "path_alignment", directions="llm_to_slm", prefer="role")
+    llm: Any = both.server.learner
+    llm.sure = {"public 0": -7.5}
+    both.run(1)
+    lessons = both.studies("a")[1].lessons
+    mine, half = wrong(0, "a"), np.log(0.5)
+    (chosen, rejected, *likely) = pairs(lessons)["p0"]
+    assert (chosen, rejected) == (right(0), mine)
+    # Its own path is as likely as it said; of the client's, each byte and the end have half of the probability.
+    assert likely == [-7.5, pytest.approx((len(mine) + 1) * half, rel=1e-3)]
+    assert pairs(lessons)["p1"] == (right(1), None, None, None)  # both wrote the same
+    assert not own(lessons)
+    assert not any(lesson.chunks for lesson in lessons)
+
+
+def test_the_right_path_may_be_the_students_own(tmp_path: FilePath):
+    both = federation(
+        tmp_path,
+        "fedmkt",
+        KNOWS,
+        {"directions": "llm_to_slm", **NO_REPLAY},
+        objective=make(OBJECTIVES, "path_alignment"),
+        allocator="all",
+    )
+    both.run(1)
+    (chosen, rejected, *likely) = pairs(both.studies("a")[1].lessons)["p2"]
+    assert (chosen, rejected) == (right(2), wrong(2, "llm"))
+    assert likely == [pytest.approx((len(right(2)) + 1) * np.log(0.5), rel=1e-3), -1.0]
+
+
+def test_the_llm_aligns_with_its_clients_one_round_later(tmp_path: FilePath):
+    both = judged(tmp_path, "path_alignment", prefer="role")
+    both.run(1)
+    assert {pair[2:] for pair in pairs(both.studies("llm")[0].lessons).values()} == {(None, None)}
+    lacking = [notice for notice in both.server.report.notices if "likelihood" in notice]
+    assert lacking == [f"round 1: 1 of 1 pair of llm lacks a likelihood of {name}" for name in "ab"]
+    learner: Any = both.clients["a"].learner
+    learner.answers["public 4"] = right(4)  # a has found out by now
+    both.run(2)
+    (chosen, rejected, *likely) = pairs(both.studies("llm")[1].lessons)["p4"]
+    assert (chosen, rejected) == (right(4), wrong(4, "llm"))  # the latter as the LLM sent it in round 1
+    assert likely == [-1.0, pytest.approx((len(wrong(4, "llm")) + 1) * np.log(0.5), rel=1e-3)]
+
+
+def test_a_cut_path_or_a_silent_teacher_leaves_a_pair_without_likelihoods():
+    lesson = Lesson("s", "?", "t", "u")
+    theirs, mine = path("t", -3.0), path("u", -9.0)
+    told = with_teacher_totals([lesson], {"s": theirs}, {"s": mine}, {"s": -4.0})
+    assert told == [replace(lesson, teacher_chosen=-3.0, teacher_rejected=-4.0)]
+    turned = replace(lesson, chosen="u", rejected="t")
+    assert with_teacher_totals([turned], {"s": theirs}, {"s": mine}, {"s": -4.0}) == [
+        replace(turned, teacher_chosen=-4.0, teacher_rejected=-3.0)
+    ]
+    unsaid = replace(theirs, likelihood=Likelihood.unknown(1))
+    for teacher, student, judged in (
+        ({}, {"s": mine}, {"s": -4.0}),
+        ({"s": theirs}, {}, {"s": -4.0}),
+        ({"s": theirs}, {"s": mine}, {}),
+        ({"s": unsaid}, {"s": mine}, {"s": -4.0}),
+        ({"s": replace(theirs, cut=True)}, {"s": mine}, {"s": -4.0}),
+        ({"s": theirs}, {"s": replace(mine, cut=True)}, {"s": -4.0}),
+        ({"s": theirs}, {"s": replace(mine, text="as it was changed")}, {"s": -4.0}),
+    ):
+        assert with_teacher_totals([lesson], teacher, student, judged) == [lesson]
+
+
+def path(text: str, total: float) -> Path:
+    return Path("s", "somebody", text, None, None, Likelihood(total, total, 2, 1))

@@ -8,9 +8,7 @@ the paper's window, or whether it includes the question. Here the window is one 
 in all that a student reads.
 """
 
-import re
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -21,9 +19,7 @@ from lada.allocators.memoryless import Memoryless, Outcome
 from lada.allocators.selection import RuleOptions, allocate, from_teacher, top
 from lada.core.needs import needs
 from lada.core.terms import TokenScores, Verb
-
-END = re.compile(r"[.!?]+\s+|\n+\s*")
-"""The end of a step: a full stop or similar followed by white space, or the end of a line."""
+from lada.tasks.steps import steps_of
 
 
 class LalpOptions(RuleOptions):
@@ -74,8 +70,7 @@ class Lalp(Memoryless):
 
 def local_steps(text: str, window: int) -> Iterator[tuple[int, str]]:
     """Yield each step of a path after its window: the UTF-8 byte at which it begins, and both as one text."""
-    cuts = [0, *(match.end() for match in END.finditer(text)), len(text)]
-    steps = [step for start, end in pairwise(cuts) if (step := text[start:end]).strip()]
+    steps = [step for _, step in steps_of(text)]
     for number, step in enumerate(steps):
         before = "".join(steps[max(0, number - window) : number])
         yield len(before.encode()), before + step

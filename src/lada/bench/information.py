@@ -22,6 +22,7 @@ those in HELP."""
 HELP = frozenset({"vocabulary", "metrics", "times"})
 """Kinds without information about questions."""
 VERBS = {Verb.CONFIDENCE: "log-probs", Verb.JUDGE: "log-probs", Verb.LOG_PROBS: "log-probs, token by token"}
+STEPS = "which steps are right"
 GOLD = {"answers": "public answers", "rationales": "public rationales"}
 
 
@@ -45,4 +46,5 @@ def information(config: RunConfig) -> tuple[str, ...]:
     if any(step.samples == "lessons" for step in steps):
         asked = allocator.needs.student | allocator.needs.teacher
         said |= dict.fromkeys(told for verb, told in VERBS.items() if verb in asked)
+        said |= {STEPS: None} if objective.needs.start == "wrong_step" else {}
     return tuple(said) or (PRIVATE,)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 State = Mapping[str, "np.ndarray"]
 """A method's memory: named arrays, serialisable as safetensors. Rows about samples carry their ids."""
+Start = Literal["path", "step", "wrong_step"]
+"""Where a contrast of two paths starts: at their beginning, at the first step in which they differ, or at the rejected
+path's first wrong step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,10 @@ class Needs:
     """Whether rejected paths are scored in addition to the chosen ones."""
     reference: bool = False
     """Whether the log-probs of the learner before the study are needed."""
+    start: Start | None = None
+    """Where a contrast of two paths starts; None without a contrast."""
+    own_lessons: bool = False
+    """Whether an objective learns from lessons on the student's own texts, which a teacher scored."""
     old: bool = False
     """Whether an objective compares the learner's own texts with its log-probs of them before the study."""
     exits: tuple[float, ...] = ()
@@ -80,16 +87,20 @@ class Needs:
         return self.signal if self.signal is not None and texts in self.signal.texts else None
 
     def __or__(self, other: Needs) -> Needs:
-        """Return the combined needs of two methods, whose signals must not differ."""
+        """Return the combined needs of two methods, whose signals and starts must not differ."""
         signals = {each for each in (self.signal, other.signal) if each is not None}
         if len(signals) > 1:
             raise ValueError(f"two different signals are requested at once: {self.signal} and {other.signal}")
+        if None not in (self.start, other.start) and self.start != other.start:
+            raise ValueError(f"two contrasts start at different places: {self.start} and {other.start}")
         return Needs(
             teacher=self.teacher | other.teacher,
             student=self.student | other.student,
             signal=next(iter(signals), None),
             rejected=self.rejected or other.rejected,
             reference=self.reference or other.reference,
+            start=self.start or other.start,
+            own_lessons=self.own_lessons or other.own_lessons,
             old=self.old or other.old,
             exits=tuple(sorted({*self.exits, *other.exits})),
             couples_batch=self.couples_batch or other.couples_batch,

@@ -242,7 +242,9 @@ class Lesson:
 
     `soft` has the teacher's distribution at each token of the chosen text, in the learner's vocabulary: one row per
     token and one for end-of-sequence, if there is one. `chunks` has its log-probs of chunks of that text. A text that
-    was cut is learnt as far as it goes, without an end.
+    was cut is learnt as far as it goes, without an end. A contrast of the two texts starts at the learner's tokens
+    `chosen_start` and `rejected_start`, counted from 0. `teacher_chosen` and `teacher_rejected` are a teacher's
+    log-probs of the two whole texts, nats; None if they are unknown.
     """
 
     sample_id: str
@@ -254,5 +256,9 @@ class Lesson:
     chunks: ChunkLogProbs | None = None
     chosen_cut: bool = False
     rejected_cut: bool = False
+    chosen_start: int = 0
+    rejected_start: int = 0
+    teacher_chosen: float | None = None
+    teacher_rejected: float | None = None
     own: bool = False
     """Whether the learner wrote the chosen text itself, and a teacher scored it."""

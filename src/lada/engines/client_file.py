@@ -24,6 +24,7 @@ from lada.models.base import Study
 from lada.models.options import ModelOptions
 from lada.points import BY_PARTY, chosen_points
 from lada.privacy.options import Blur, Redaction, Withholding
+from lada.rounds.options import SelfContext
 from lada.tasks.options import FilesTask, TaskOptions
 
 ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
@@ -76,6 +77,8 @@ class ClientFile(Options):
     model: ClientModel
     private: Study = Study()
     distil: Study = Study()
+    self_context: SelfContext | None = None
+    """How the client teaches itself on its private questions; None: it studies their gold texts."""
     task: TaskOptions
     """The client's data. With the task `files`, `train` holds only the client's own samples."""
     redact: Redaction | None = None

@@ -104,7 +104,7 @@ def _fill(
             "distil": client.distil.model_dump(mode="json", exclude_defaults=True),
             **{
                 key: own.model_dump(mode="json", exclude_defaults=True)
-                for key in ("redact", "blur")
+                for key in ("self_context", "redact", "blur")
                 if (own := getattr(client, key)) is not None
             },
             "task": tasks[client.name],

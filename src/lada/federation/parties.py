@@ -136,6 +136,7 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     studies = Studies(client.private, client.distil)
     party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
     party.policies = config.make_policies(name)
+    party.self_context = client.self_context
 
     @lru_cache(maxsize=1)
     def distinctive(generated: tuple[Sample, ...]) -> Distinctive | None:

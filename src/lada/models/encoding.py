@@ -28,6 +28,10 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
 
+    def behind(self, start: int) -> "Encoded":
+        """Return the same ids with the completion's first `start` as part of the prompt."""
+        return Encoded(self.prompt + self.completion[:start], self.completion[start:])
+
 
 @dataclass(frozen=True, slots=True)
 class Written:

@@ -19,8 +19,10 @@ class Pairs:
     """The rejected side of those rows that have one: `rows` [m] indexes into the chosen side.
 
     `log_probs`, `mask` [m, L']; `diverges` [m] is the first token position at which the rejected completion leaves
-    the chosen one; `reference_chosen`, `reference_rejected` [m] are sums under the frozen reference, nats (zeros
-    where the objective wants none).
+    the chosen one. A contrast starts at the token positions `chosen_start` and `rejected_start` [m].
+    `reference_chosen`, `reference_rejected` [m] are sums from there on under the frozen reference, nats (zeros where
+    the objective wants none). `teacher_chosen`, `teacher_rejected` [m] are a teacher's sums over the whole paths, nats
+    (NaN where they are unknown).
     """
 
     rows: Tensor
@@ -29,6 +31,10 @@ class Pairs:
     diverges: Tensor
     reference_chosen: Tensor
     reference_rejected: Tensor
+    chosen_start: Tensor
+    rejected_start: Tensor
+    teacher_chosen: Tensor
+    teacher_rejected: Tensor
 
 
 @dataclass(frozen=True, slots=True)

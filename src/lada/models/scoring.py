@@ -1,5 +1,6 @@
 """Lessons as rows of tokens, and their micro-batches as an objective sees them."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -37,6 +38,13 @@ class Rows:
         }
         return cls(lessons, chosen, {i: row for i, row in others.items() if row != chosen[i]})
 
+    def starts(self, i: int) -> tuple[int, int]:
+        """Return the tokens at which the contrast of a lesson's two sides starts: 0 if the context cut one before."""
+        lesson = self.lessons[i]
+        starts, sides = (lesson.chosen_start, lesson.rejected_start), (self.chosen[i], self.rejected[i])
+        within = all(start < len(side.completion) for start, side in zip(starts, sides, strict=True))
+        return starts if within else (0, 0)
+
     @cached_property
     def counts(self) -> list[int]:
         """The number of trained tokens of each lesson."""
@@ -72,7 +80,7 @@ class Scorer:
     rows: Rows
     needs: Needs
     reference: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    """The sums of log-probs of chosen and rejected paths before the study, by lesson."""
+    """The sums of log-probs of chosen and rejected paths before the study, from their starts on, by lesson."""
     old: Mapping[int, Tensor] = field(default_factory=dict)
     """The log-probs [tokens] of the learner's own texts before the study, by lesson."""
 
@@ -149,15 +157,25 @@ class Scorer:
 
     def _pairs(self, ids: Sequence[int], places: list[int], log_probs: Tensor, mask: Tensor) -> Pairs:
         chosen, rejected, device = self.rows.chosen, self.rows.rejected, log_probs.device
-        sums = [self.reference.get(i, (0.0, 0.0)) for i in ids]
+        lessons = [self.rows.lessons[i] for i in ids]
         diverges = [first_divergence(chosen[i].completion, rejected[i].completion) for i in ids]
+        sums = torch.tensor([self.reference.get(i, (0.0, 0.0)) for i in ids], dtype=torch.float32, device=device)
+        starts = torch.tensor([self.rows.starts(i) for i in ids], dtype=torch.long, device=device)
+        told = [(each.teacher_chosen, each.teacher_rejected) for each in lessons]
+        teacher = torch.tensor(
+            [[math.nan if x is None else x for x in each] for each in told], dtype=torch.float32, device=device
+        )
         return Pairs(
             rows=torch.tensor(places, dtype=torch.long, device=device),
             log_probs=log_probs,
             mask=mask,
             diverges=torch.tensor(diverges, dtype=torch.long, device=device),
-            reference_chosen=torch.tensor([a for a, _ in sums], dtype=torch.float32, device=device),
-            reference_rejected=torch.tensor([b for _, b in sums], dtype=torch.float32, device=device),
+            reference_chosen=sums[:, 0],
+            reference_rejected=sums[:, 1],
+            chosen_start=starts[:, 0],
+            rejected_start=starts[:, 1],
+            teacher_chosen=teacher[:, 0],
+            teacher_rejected=teacher[:, 1],
         )
 
 

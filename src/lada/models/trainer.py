@@ -283,12 +283,12 @@ def sizes_of(model: Any) -> Sizes:
 def reference_sums(
     judged: Callable[[Sequence[Encoded]], list[Likelihood]], rows: Rows, ranks: Ranks
 ) -> dict[int, tuple[float, float]]:
-    """Return the sums of log-probs of chosen and rejected paths before the study, by lesson."""
+    """Return the sums of log-probs of chosen and rejected paths before the study, from their starts on, by lesson."""
     paired = sorted(rows.rejected)
     places = ranks.share(range(len(paired)))
     sums = torch.zeros((len(paired), 2), dtype=torch.float64)
     for column, side in enumerate((rows.chosen, rows.rejected)):
-        found = judged([side[paired[place]] for place in places])
+        found = judged([side[i].behind(rows.starts(i)[column]) for i in (paired[place] for place in places)])
         sums[places, column] = torch.tensor([each.total for each in found], dtype=torch.float64)
     return {i: (a, b) for i, (a, b) in zip(paired, ranks.add_up(sums).tolist(), strict=True)}
 

@@ -37,7 +37,7 @@ def asks(options: Distillm2Options) -> Needs:
     signal = SignalSpec(
         options.k, options.alignment, options.inside, shuffled=options.shuffled, texts=("teacher", "student")
     )
-    return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal)
+    return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal, own_lessons=True)
 
 
 @OBJECTIVES.register(

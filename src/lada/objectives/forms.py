@@ -38,6 +38,19 @@ def odds_ratio(chosen: Tensor, rejected: Tensor) -> Tensor:
     return -_logsigmoid((chosen - log1mexp(chosen)) - (rejected - log1mexp(rejected)))
 
 
+def hinge(chosen: Tensor, rejected: Tensor, margin: float) -> Tensor:
+    """max(0, γ - (chosen - rejected)) over mean token log-probs: the hinge loss.
+
+    Its gradient is 0 from the margin γ on. SLiC-HF (arXiv 2305.10425) uses it with whole-path log-likelihoods.
+    """
+    return (margin - (chosen - rejected)).relu()
+
+
+def lost(now: Tensor, before: Tensor) -> Tensor:
+    """max(0, before - now): the penalty of DPO-Positive (arXiv 2402.13228) for a path that became less likely."""
+    return (before - now).relu()
+
+
 def unlikelihood(token: Tensor) -> Tensor:
     """-log(1 - p) of one token's log-prob: unlikelihood training (arXiv 1908.04319, eq. 4)."""
     return -log1mexp(token)

@@ -55,7 +55,8 @@ def asks(options: OnPolicyOptions) -> Needs:
         signal = SignalSpec(options.k, options.alignment, options.inside, shuffled=options.shuffled, texts=("student",))
     else:
         signal = SignalSpec(1, "offsets", as_chunks=True, texts=("student",))
-    return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal, old=options.estimator == "k1")
+    learner, old = frozenset({Verb.STUDY}), options.estimator == "k1"
+    return Needs(frozenset({Verb.LOG_PROBS}), learner, signal, own_lessons=True, old=old)
 
 
 @OBJECTIVES.register(

@@ -27,3 +27,17 @@ def make_lesson(sample: Sample, chosen: Path, other: Path, prefer: Prefer, unpai
     if pair and pair[1].text and pair[0].text != pair[1].text:
         return lesson_on(sample, *pair)
     return lesson_on(sample, chosen) if unpaired == "nll" else None
+
+
+def make_pair(sample: Sample, chosen: Path, other: Path, prefer: Prefer) -> Lesson | None:
+    """Return the lesson on both paths of a sample, for an objective that compares them.
+
+    The chosen path comes first, or with `verified` the right one if one is known to be right and the other to be wrong.
+    The result is None with `verified` if the chosen path is wrong and the other is not known to be right. Without a
+    second text that differs, the lesson has no pair.
+    """
+    if prefer == "verified" and chosen.right is False:
+        if not other.right:
+            return None
+        chosen, other = other, chosen
+    return lesson_on(sample, chosen, other if other.text and other.text != chosen.text else None)

@@ -37,6 +37,7 @@ from lada.planning.plan import PartyPlan, PartyTime, Plan, PlannedStep, RoundPla
 from lada.planning.times import party_times
 from lada.planning.traffic import Forecast, Sender
 from lada.rounds.base import Step
+from lada.rounds.self_context import ANSWER, SCORE
 from lada.rounds.sizes import check_sizes
 from lada.rounds.steps import part_of
 
@@ -89,6 +90,8 @@ class _Planner:
                 self._rounds = [tuple(_with_looks(steps, phase, verb)) for steps in self._rounds]
         if asks.tries:
             self._rounds = [tuple(_with_trials(steps, asks)) for steps in self._rounds]
+        if any(client.self_context for client in config.clients):
+            self._rounds = [tuple(_with_self_context(steps)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
         if samples.task:
             try:
@@ -357,6 +360,15 @@ def _with_vectors(rounds: Iterable[Iterable[Step]], *, own: bool) -> Iterator[tu
                     told.append(Step("client", "embed-own", Verb.EMBED, "private"))
             told.append(step)
         yield tuple(told)
+
+
+def _with_self_context(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield steps, with a client's own answers to its private questions, and its scores of them, before it studies."""
+    for step in steps:
+        if step.side == "client" and step.samples == "private" and step.study is not None:
+            yield Step("client", f"{step.phase}{ANSWER}", Verb.ANSWER, "private")
+            yield Step("client", f"{step.phase}{SCORE}", Verb.LOG_PROBS, "private")
+        yield step
 
 
 def _with_looks(steps: Iterable[Step], phase: str, verb: Verb) -> Iterator[Step]:

@@ -8,12 +8,13 @@ import numpy as np
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.models.objective import lesson_on
-from lada.rounds.judging import own_lessons
+from lada.rounds.judging import own_lessons, with_teachers_view
 from lada.rounds.knowledge import Offer
 from lada.rounds.lessons import ReplaySource, make_lessons, with_replay
 from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.soft import with_soft_targets
+from lada.rounds.starts import with_starts
 from lada.rounds.steps import gold_lessons, part_of, study
 
 MOST_TRIED = 0.99
@@ -30,6 +31,7 @@ def lessons_of(
     """
     samples = {sample.id: sample for sample in party.task.public}
     lessons = make_lessons(allocation, samples, offer.knowledge.by_id(), mine.by_id(), party.objective)
+    lessons = with_teachers_view(party, with_starts(party, lessons, offer.knowledge.round), offer)
     made = {(each.sample_id, each.chosen): each for each in known}
     rest = iter(
         with_soft_targets(party, [each for each in lessons if (each.sample_id, each.chosen) not in made], offer)

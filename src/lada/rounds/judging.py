@@ -6,17 +6,20 @@ the server. In both directions, the student's weights do not change between writ
 the start of the study are those with which it wrote.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from lada.codecs import judgements, paths
 from lada.codecs.judgements import Judged, sent_paths
 from lada.core.needs import SignalSpec
-from lada.core.plural import counted
+from lada.core.plural import counted, plural
 from lada.core.terms import Allocation, Knowledge, Lesson, TokenLogProbs, TokenScores
 from lada.models.objective import Objective
 from lada.rounds.base import MessageSchema, Payload
 from lada.rounds.knowledge import VOCABULARY, Offer, score, sound_scores, words_of
+from lada.rounds.lessons import with_teacher_totals
 from lada.rounds.party import Party
 from lada.rounds.releasing import release_scores
 from lada.rounds.soft import with_scores
@@ -108,7 +111,7 @@ def own_lessons(party: Party, allocation: Allocation, offer: Offer, mine: Knowle
     left out. These, and texts that a policy changed, are counted.
     """
     signal, sent = party.objective.needs.signal_on("student"), sent_paths(party.memory)
-    if signal is None or sent is None:
+    if signal is None or sent is None or not party.objective.needs.own_lessons:
         return []
     questions, texts = {sample.id: sample.question for sample in party.task.public}, sent.by_id()
     followed = [choice.sample_id for choice in allocation.choices if choice.source == "teacher"]
@@ -128,3 +131,28 @@ def own_lessons(party: Party, allocation: Allocation, offer: Offer, mine: Knowle
         if count:
             party.note(notices=(f"round {allocation.round}: {count} {what}",))
     return lessons
+
+
+def with_teachers_view(party: Party, lessons: Sequence[Lesson], offer: Offer) -> list[Lesson]:
+    """Return lessons whose pairs have the teacher's log-probs of both paths, where it told them.
+
+    Those of its own path came with that path, and those of the party's path as a judgement. At a server, paths that no
+    gold answer can check are left out, since it may have replaced their likelihoods by its own (lada.rounds.trust). A
+    notice counts all pairs without them.
+    """
+    signal, sent = party.objective.needs.signal_on("student"), sent_paths(party.memory)
+    if signal is None or not party.objective.needs.rejected:
+        return list(lessons)
+    mine = {} if sent is None else sent.by_id()
+    totals = {id: float(each.own().sum(dtype=np.float64)) for id, each in offer.judgements.items()}
+    its = {path.sample_id: path for path in offer.knowledge.paths if party.role == "client" or path.right is not None}
+    told = with_teacher_totals(lessons, its, mine, totals)
+    pairs = sum(lesson.rejected is not None for lesson in told)
+    if lost := sum(lesson.rejected is not None and lesson.teacher_chosen is None for lesson in told):
+        party.note(
+            notices=(
+                f"round {offer.knowledge.round}: {lost} of {counted(pairs, 'pair')} of {party.name} "
+                f"{plural(lost, 'lacks', 'lack')} a likelihood of {offer.knowledge.party}",
+            )
+        )
+    return told

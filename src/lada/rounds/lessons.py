@@ -1,7 +1,7 @@
 """From an allocation to lessons: which path is learnt, according to the objective, and what is replayed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,31 @@ def make_lessons(
         if lesson is not None and lesson.chosen:
             lessons.append(lesson)
     return lessons
+
+
+def with_teacher_totals(
+    lessons: Sequence[Lesson],
+    teacher: Mapping[str, Path],
+    student: Mapping[str, Path],
+    judged: Mapping[str, float],
+) -> list[Lesson]:
+    """Return lessons whose pairs have the teacher's log-probs of both texts, nats, where both are known.
+
+    Those of the `teacher`'s own paths are its likelihoods. Those of the `student`'s are `judged`. Paths are by sample.
+    A path that was cut has no end, which one side would count and the other not, so its pair stays without.
+    """
+    told: list[Lesson] = []
+    for lesson in lessons:
+        totals: dict[str, float] = {}
+        if (own := teacher.get(lesson.sample_id)) is not None and own.likelihood.known and not own.cut:
+            totals[own.text] = own.likelihood.total
+        if (path := student.get(lesson.sample_id)) is not None and lesson.sample_id in judged and not path.cut:
+            totals[path.text] = judged[lesson.sample_id]
+        if lesson.rejected is not None and {lesson.chosen, lesson.rejected} <= totals.keys():
+            told.append(replace(lesson, teacher_chosen=totals[lesson.chosen], teacher_rejected=totals[lesson.rejected]))
+        else:
+            told.append(lesson)
+    return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lada.aggregators.base import AGGREGATORS, Aggregator
-from lada.core.bounds import Positive
+from lada.core.bounds import MOST_K, Positive, Share, Temperature
 from lada.core.choice import MethodChoice
 from lada.core.errors import InputError
 from lada.core.registry import Method, Options
@@ -55,6 +56,37 @@ def _asks(prompt: str) -> str:
 
 Prompt = Annotated[str, AfterValidator(_asks)]
 """The prompt for a party: a text that contains `{question}`."""
+
+
+def _demonstrates(prompt: str) -> str:
+    if "{demonstration}" not in prompt:
+        raise ValueError(f"{prompt!r} holds no '{{demonstration}}'; put it where the gold rationale belongs")
+    return prompt
+
+
+class SelfContext(Options):
+    """How a client teaches itself on its private questions: SDFT (arXiv 2601.19897).
+
+    It answers each question, and then learns the distribution that it would have had with the gold rationale in view.
+    """
+
+    weight: float = Field(default=1.0, gt=0, le=1)
+    """Weight of its own answers, above 0 and at most 1. The gold texts have the rest; at 1, they are not studied."""
+    k: int = Field(default=32, ge=2, le=MOST_K)
+    """Number of likeliest tokens per position that it learns, with the tail as one more."""
+    beta: Share = 0.0
+    """β of the generalised Jensen-Shannon divergence, from 0 to 1: 0 is the forward KL, 1 the reverse KL."""
+    temperature: Temperature = 1.0
+    """Sampling temperature of its answers; 0 is greedy."""
+    prompt: Annotated[Prompt, AfterValidator(_demonstrates)] = (
+        "{question}\n\nHere is an example of a good answer:\n{demonstration}\n\nNow give an answer of your own."
+    )
+    """What it sees as a teacher: a text that contains `{question}` and `{demonstration}`, the gold rationale."""
+
+    def shown(self, question: str, demonstration: str) -> str:
+        """Return the prompt for a question and its gold text."""
+        texts = {"question": question, "demonstration": demonstration}
+        return re.sub(r"\{(question|demonstration)\}", lambda found: texts[found[1]], self.prompt)
 
 
 class LabelOptions(Options):

@@ -35,9 +35,9 @@ from lada.rounds.knowledge import (
     write_knowledge,
 )
 from lada.rounds.options import Replay
-from lada.rounds.party import Party
 from lada.rounds.reports import REPORT, report_payload
-from lada.rounds.steps import evaluate_party, gold_lessons, part_of, sft, study
+from lada.rounds.self_context import private_study
+from lada.rounds.steps import evaluate_party, part_of, sft, study
 
 MINE: Slot[Knowledge] = Slot("own knowledge")
 OFFER: Slot[Offer] = Slot("offer")
@@ -76,11 +76,6 @@ def evaluating_everybody(server: Step = EVALUATING_SERVER) -> Round:
     return (Ask("evaluate"), EVALUATING, REPORTING, server, Receive())
 
 
-def private_lessons(party: Party) -> list[Lesson]:
-    """Return the lessons on a client's private samples."""
-    return gold_lessons(party, party.private)
-
-
 def studying(
     side: Side,
     phase: str,
@@ -88,30 +83,46 @@ def studying(
     lessons: Callable[[Turn], Sequence[Lesson]],
     *,
     budget: Literal["private", "distil"],
+) -> Step:
+    """Return plain fine-tuning on gold lessons, for a budget."""
+    return _studying(side, phase, samples, lambda turn: (lessons(turn), sft()), budget)
+
+
+def studying_private(
+    phase: str = "private",
+    part: tuple[float, float] = (0.0, 1.0),
+    budget: Literal["private", "distil"] = "private",
+) -> Step:
+    """Return a client's study of its private samples for a budget or a part of it; see lada.rounds.self_context."""
+    return _studying(
+        "client", phase, "private", lambda turn: private_study(turn.party, turn.round, phase), budget, part
+    )
+
+
+def _studying(
+    side: Side,
+    phase: str,
+    samples: Literal["public", "private"],
+    taught: Callable[[Turn], tuple[Sequence[Lesson], Objective]],
+    budget: Literal["private", "distil"],
     part: tuple[float, float] = (0.0, 1.0),
 ) -> Step:
-    """Return plain fine-tuning on gold lessons, for a budget or a part of it."""
-
     def run(turn: Turn) -> None:
         whole = getattr(turn.party.studies, budget)
         options = whole if part == (0.0, 1.0) else part_of(whole, *part)
-        study(turn.party, lessons(turn), sft(), options, round=turn.round, phase=phase)
+        study(turn.party, *taught(turn), options, round=turn.round, phase=phase)
 
     return Step(side, phase, Verb.STUDY, samples, study=budget, part=part, run=run)
 
 
-def studying_private(phase: str = "private", part: tuple[float, float] = (0.0, 1.0)) -> Step:
-    """Return a client's study of its private samples."""
-    return studying("client", phase, "private", lambda turn: private_lessons(turn.party), budget="private", part=part)
-
-
-def studying_both(
-    phase: str = "private", lessons: Callable[[Turn], Sequence[Lesson]] = lambda turn: private_lessons(turn.party)
-) -> Round:
+def studying_both(phase: str = "private", lessons: Callable[[Turn], Sequence[Lesson]] | None = None) -> Round:
     """Return a client's study of private lessons for both of its budgets, timed as `phase` and `phase-more`.
 
-    A client without lessons from others thus studies as much as a collaborating one does in total.
+    A client without lessons from others thus studies as much as a collaborating one does in total. `lessons` are
+    studied by plain fine-tuning; by default they are those of its private samples.
     """
+    if lessons is None:
+        return (studying_private(phase), studying_private(f"{phase}-more", budget="distil"))
     return (
         studying("client", phase, "private", lessons, budget="private"),
         studying("client", f"{phase}-more", "private", lessons, budget="distil"),

@@ -25,6 +25,7 @@ from lada.models.peak import begin_peak, peak_memory
 from lada.policies.base import Policy
 from lada.privacy.distinctive import Distinctive
 from lada.rounds.noted import Noted
+from lada.rounds.options import SelfContext
 from lada.tasks.data import TaskData
 
 Emit = Callable[[dict[str, Any]], None]
@@ -136,6 +137,8 @@ class Party:
     """The rounds of the run."""
     temperature: float = 0.0
     """Sampling temperature of the paths that it teaches; 0 is greedy."""
+    self_context: SelfContext | None = None
+    """How it teaches itself on its private samples; None means that it studies their gold texts."""
     signals: Mapping[str, SignalSpec | None] = field(default_factory=dict)
     """What this party's students ask of it, by name. Others ask for what the party itself asks for."""
     states: dict[str, State] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from lada.rounds.allocating import LOOKED_AT
 from lada.rounds.base import MessageSchema, Payload, Step
 from lada.rounds.party import Party
 from lada.rounds.releasing import release_report
+from lada.rounds.self_context import BEFORE_STUDY
 from lada.rounds.wire import reading, write
 from lada.rounds.withholding import INSTEAD, keep_back_texts
 
@@ -86,11 +87,12 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
     report = reading(party, payload).part(METRICS)
     last, steps = steps is None, steps or ()
     looks = -(-len(party.task.public) // LOOKED_AT)
+    private = [step.phase for step in steps if step.verb is Verb.STUDY and step.samples == "private"]
     most = {
         "evaluations": sum(step.phase == "evaluate" for step in steps),
         "studies": sum(step.verb is Verb.STUDY for step in steps),
         "allocations": sum(step.samples == "lessons" for step in steps),
-        "phases": SPARE + 2 * len(steps) + looks + 2 * MOST_TRIES,
+        "phases": SPARE + 2 * len(steps) + len(BEFORE_STUDY) * len(private) + looks + 2 * MOST_TRIES,
         "withheld": 2 * len(steps),
         "parties": int(last),
         "memberships": len(ATTACKS) * last,
@@ -99,6 +101,7 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
         received = len(getattr(report, name))
         expect(received <= count, f"{name}: {counted(received, 'row')}; a reply of this phase has at most {count}")
     named = {f"{step.phase}{suffix}" for step in steps for suffix in ("", "-again")} | ASIDE
+    named |= {f"{phase}{suffix}" for phase in private for suffix in BEFORE_STUDY}
     named |= {INSTEAD.format(attempt) for attempt in range(1, MOST_TRIES + 1)}
     for row in (*report.studies, *report.phases):
         expect(row.phase in named, "phase: not one of this host's")
