@@ -1,10 +1,10 @@
-"""Put the tables of the suite `skips` into README.md, from results/skips: `make bench` does it last."""
+"""Put the tables of the suite `reach` into README.md, from results/reach: `make bench` does it last."""
 
 import re
 from itertools import takewhile
 from pathlib import Path
 
-SOURCE, README = Path("results/skips/README.md"), Path("README.md")
+SOURCE, README = Path("results/reach/README.md"), Path("README.md")
 OPENS, CLOSES = "<!-- results -->", "<!-- /results -->"
 DIFFERENCES = "by kind of question, points:"
 """What ends the line above a table of differences: one for each scenario of each track."""
@@ -24,10 +24,10 @@ def overview() -> str:
             parts += [f"**{heading}.** {line}", "\n".join(table)]
     cells = re.search(r"(\d+) of (\d+) cells", "\n".join(lines))
     if not cells or not parts:
-        raise ValueError(f"{SOURCE} has no differences by kind of question; run `lada bench --suite skips` first")
+        raise ValueError(f"{SOURCE} has no differences by kind of question; run `lada bench --suite reach` first")
     last = (
         f"So far, {cells[1]} of {cells[2]} cells have run. A *cell* is one row in one scenario and world. "
-        f"`lada bench --suite skips` runs\nthe rest. [The suite's page]({SOURCE}) has hypotheses, costs and versions."
+        f"`lada bench --suite reach` runs\nthe rest. [The suite's page]({SOURCE}) has hypotheses, costs and versions."
     )
     return "\n\n".join([*parts, last]) + "\n"
 

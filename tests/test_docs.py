@@ -175,9 +175,9 @@ def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:
     assert (config.choice(OBJECTIVES).options["form"], config.choice(OBJECTIVES).options["prefer"]) == ("dpo", "role")
 
 
-PAGE = """# Suite skips
+PAGE = """# Suite reach
 
-`lada bench --suite skips` regenerates it: 2 of 2 cells, cpu.
+`lada bench --suite reach` regenerates it: 2 of 2 cells, cpu.
 
 ## Hypotheses
 
@@ -205,8 +205,8 @@ SHOWN = """**With answers: here.** The clients' difference to `other` by kind of
 |---|---|
 | mine | +1.0 [+0.5, +1.5] |
 
-So far, 2 of 2 cells have run. A *cell* is one row in one scenario and world. `lada bench --suite skips` runs
-the rest. [The suite's page](results/skips/README.md) has hypotheses, costs and versions.
+So far, 2 of 2 cells have run. A *cell* is one row in one scenario and world. `lada bench --suite reach` runs
+the rest. [The suite's page](results/reach/README.md) has hypotheses, costs and versions.
 """
 
 
@@ -218,17 +218,17 @@ def readme(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
 
 
 def test_the_readme_gets_a_table_of_differences_a_track(readme: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "results/skips").mkdir(parents=True)
-    (tmp_path / "results/skips/README.md").write_text(PAGE)
+    (tmp_path / "results/reach").mkdir(parents=True)
+    (tmp_path / "results/reach/README.md").write_text(PAGE)
     (tmp_path / "README.md").write_text("a\n<!-- results -->\nold\n<!-- /results -->\nz\n")
     readme["main"]()
     assert (tmp_path / "README.md").read_text() == f"a\n<!-- results -->\n{SHOWN}<!-- /results -->\nz\n"
 
 
 def test_a_page_without_the_readmes_tables_is_refused(readme: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "results/skips").mkdir(parents=True)
-    (tmp_path / "results/skips/README.md").write_text(PAGE.replace("by kind of question", "somewhere"))
-    with pytest.raises(ValueError, match="no differences by kind of question; run `lada bench --suite skips` first"):
+    (tmp_path / "results/reach").mkdir(parents=True)
+    (tmp_path / "results/reach/README.md").write_text(PAGE.replace("by kind of question", "somewhere"))
+    with pytest.raises(ValueError, match="no differences by kind of question; run `lada bench --suite reach` first"):
         readme["overview"]()
 
 
