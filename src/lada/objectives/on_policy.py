@@ -35,9 +35,9 @@ class OnPolicyOptions(TopK):
     the reverse KL that is never negative, back-propagated. `jsd`: a divergence over the teacher's likeliest tokens."""
     beta: Share = 0.5
     """β of `jsd`, from 0 to 1: 0 is the forward KL, 1 the reverse KL."""
-    clip: float | None = Field(default=0.2, gt=0, allow_inf_nan=False)
-    """ε of `k1`: a chunk's ratio to its probability at the start of the study counts from 1 - ε to 1 + ε. None is no
-    limit."""
+    clip: float | None = Field(default=0.2, gt=0, le=1)
+    """ε of `k1`, above 0 and at most 1: the ratio of a chunk's probability to that at the start of the study counts
+    from 1 - ε to 1 + ε. None is no limit."""
     label_weight: Share = 0.5
     """λ, from 0 to 1. At 0, the student studies its own texts alone; the teacher's texts are left out, and what it
     replays has no effect."""
