@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lada.core.terms import Lesson, Path, Sample
 
 LEAST, MOST = -10.0, 10.0
-"""The least log-prob of a chunk that `k3` sees, and the greatest loss of one, nats: the defaults of verl."""
+"""The least log-prob of a chunk that `k3` sees, and the greatest loss or advantage of one, nats: the defaults of
+verl."""
 
 
 class OnPolicyOptions(TopK):
@@ -104,9 +105,12 @@ class OnPolicy(Objective):
 
 
 def k1(chunks: Chunks, clip: float | None) -> Tensor:
-    """Return the clipped surrogate of the policy gradient [c], as in PPO (arXiv 1707.06347)."""
+    """Return the clipped surrogate of the policy gradient [c], as in PPO (arXiv 1707.06347).
+
+    Advantages are bounded, so that one absurd score of a teacher cannot outweigh a batch.
+    """
     assert chunks.old is not None  # since Needs.old is declared
-    advantage = chunks.teacher - chunks.old
+    advantage = (chunks.teacher - chunks.old).clamp(-MOST, MOST)
     ratio = (chunks.student - chunks.old).exp()
     if clip is None:
         return -ratio * advantage
