@@ -85,6 +85,12 @@ def test_the_clipped_ratio_by_hand():
     assert student.grad.tolist() == pytest.approx([0.0, -0.5, 2.0, 0.0])
 
 
+def test_an_advantage_is_at_most_ten_nats():
+    old = torch.tensor([-30.0, -1.0, -11.0])
+    chunks = Chunks(old, torch.tensor([-1.0, -4095.0, -1.5]), torch.arange(3), old)
+    assert k1(chunks, None).tolist() == [-10.0, 10.0, -9.5]
+
+
 def test_the_gradient_of_k1_does_not_go_through_the_reward():
     student = PI.clone().requires_grad_()
     k1(tokens(student), None).sum().backward()
