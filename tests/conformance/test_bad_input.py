@@ -103,7 +103,7 @@ def test_whoever_must_score_and_cannot_is_named(party: str, changes: dict[str, A
 def test_an_augmenter_judges_drafts_without_likelihoods_and_counts_them_all(name: str):
     augmenter = AUGMENTERS.make(name, {})
     drafts = [Draft("?", "1", "answer 1", share, float("nan")) for share in (1.0, 0.2, 0.6)]
-    known = [Draft("?", "1", "answer 1", share, float("nan"), share > 0.5) for share in (1.0, 0.2, 0.8, 0.4) * 10]
+    known = [Draft("?", "1", "answer 1", share, float("nan"), share > 0.5) for share in (1.0, 0.8, 0.2, 0.4) * 10]
     _, kept = augmenter.keep(augmenter.init(0), drafts, known)
     assert len(kept.places) + kept.refused.total() == 3
     assert 0 in kept.places

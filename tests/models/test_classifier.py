@@ -20,11 +20,12 @@ from lada.core.terms import Lesson, SparseLogProbs, Verb
 from lada.learners.base import LEARNERS, OtherModel
 from lada.models.base import Course, Study
 from lada.models.classifier import IMPOSSIBLE
+from lada.models.label_sets import LABEL_SETS
 from lada.models.objective import Objective, Scored, Sizes, nll
 from lada.models.private import Privacy
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
-from lada.tasks.digits import load_digits
+from lada.tasks.digits import load_digits, load_school
 from lada.tasks.options import DigitsTask
 
 TINY = {"labels": ["left", "right"], "reads": {"scan": [1, 2]}, "width": 4, "depth": 1}
@@ -243,6 +244,27 @@ def test_it_studies_under_differential_privacy(learner: Any):
     assert np.isnan(report.first_loss)
 
 
+def test_a_name_stands_for_the_labels_of_the_task():
+    for name, labels in LABEL_SETS.items():
+        options: Any = LEARNERS.get("two_tower").read({"labels": name})
+        assert options.labels == labels
+        assert options.model_dump()["labels"] == labels
+    assert LEARNERS.get("mlp").read({}) == LEARNERS.get("mlp").read({"labels": "digits"})
+
+
+def test_a_school_of_captions_is_learnt():
+    reads, task = {"scene": [24, 24], "box": [24, 24]}, {"grids": ["scene"], "labels": "captions", "public": 40}
+    told = {"labels": "captions", "reads": reads, "width": 32}
+    schooled = LEARNERS.make("two_tower", {**told, "school": {"task": task, "study": {"steps": 60, "batch_size": 20}}})
+    drawn = LEARNERS.make("two_tower", told)
+    pairs = [(each.question, each.answer or "") for each in load_school(DigitsTask.model_validate(task))]
+    before, after = (
+        np.mean([each.total for each in of.open(FilePath(), init_seed=0, saved=None).judge(pairs)])
+        for of in (drawn, schooled)
+    )
+    assert after > before + 1  # of 360 captions, it has seen these 40
+
+
 def test_drawn_weights_depend_on_the_seed_alone():
     torch.manual_seed(5)
     one = opened().digest()
@@ -254,6 +276,7 @@ def test_drawn_weights_depend_on_the_seed_alone():
     ("options", "told"),
     [
         ({"labels": ["one"]}, "too few labels to tell apart"),
+        ({"labels": "digit"}, "'digit' names no labels; expected a list, or one of digits, parity"),
         ({"labels": ["a", "a"]}, "'a' is named twice"),
         ({"labels": ["a", " b"]}, "' b' is no label"),
         ({"labels": ["a", "answer b"]}, "'answer b' is no label"),
@@ -330,7 +353,7 @@ from pathlib import Path
 from lada.learners.base import LEARNERS
 opens = LEARNERS.make("residual", {"reads": {"scan": [1, 2]}})
 opens.check()
-print(opens.open(Path(), init_seed=0, saved=None).answer(["scan 1x2\\n0g"], seed=0)[0].text in set("0123456789"))
+print(opens.open(FilePath(), init_seed=0, saved=None).answer(["scan 1x2\\n0g"], seed=0)[0].text in set("0123456789"))
 """
     found = subprocess.run(
         [sys.executable, "-c", told],

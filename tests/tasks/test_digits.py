@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from lada.core.errors import InputError
 from lada.core.grids import read_grids, write_grids
 from lada.core.terms import Sample
+from lada.models.label_sets import LABEL_SETS, PLACES, caption
 from lada.tasks.data import TaskData
 from lada.tasks.digits import TEST, load_digits, load_school
 from lada.tasks.options import DigitsTask
-from lada.tasks.scans import DOMAINS, graph, looks, neighbours, scans, scene, strokes
+from lada.tasks.scans import ATTRIBUTES, DOMAINS, graph, looks, neighbours, scans, scene, strokes
+from lada.tasks.web import drawn_letter
 
 SMALL: dict[str, Any] = {"public": 24, "private": 40, "test_per_domain": 12}
 TWO = {"b": ("inverted",), "a": ("plain",)}
@@ -135,6 +137,75 @@ def test_parity_and_attributes_are_asked_for():
     assert attributes == {"plain", "inverted", "bold", "rotated"}
 
 
+def test_captions_say_how_a_digit_looks_and_where_it_stands():
+    assert caption("bold", 7, ("top", "left")) == "a bold seven at the top left"
+    assert caption("plain", 8, ("middle", "right")) == "an eight at the right"
+    assert caption("inverted", 0, ("bottom", "centre")) == "an inverted zero at the bottom"
+    assert caption("rotated", 1, ("middle", "centre")) == "a rotated one in the centre"
+    assert len(set(LABEL_SETS["captions"])) == 4 * 10 * 9
+    said = task(grids=("scene",), labels="captions").test
+    for sample, pair in zip(said, task(grids=("scene",), labels="attributes").test, strict=True):
+        attribute, digit = (pair.answer or "").split()
+        top, left = np.argwhere(read_grids(sample.question)["box"])[0]  # 0 to 16, in thirds of 5 1/3
+        third = [0 if at < 16 / 3 else 1 if at < 32 / 3 else 2 for at in (top, left)]
+        assert sample.answer == caption(attribute, int(digit), PLACES[3 * third[0] + third[1]])
+
+
+def test_a_pair_that_is_held_out_is_only_in_its_test_domain():
+    told = {"grids": ("scene",), "labels": "attributes"}
+    unseen = task(**told, unseen=("bold 7", "rotated 3"), public=200, private=200)
+    elsewhere = [*unseen.public, *(sample for own in unseen.private.values() for sample in own)]
+    elsewhere += [sample for sample in unseen.test if sample.domain != "unseen"]
+    answers = Counter(sample.answer for sample in elsewhere)
+    assert not {"bold 7", "rotated 3"} & answers.keys()
+    assert min(answers["plain 7"], answers["bold 3"]) > 0
+    of_pairs = [sample for sample in unseen.test if sample.domain == "unseen"]
+    assert Counter(sample.answer for sample in of_pairs) == {"bold 7": 6, "rotated 3": 6}
+    plain = task(**told, public=200, private=200)
+    assert {sample.answer for sample in plain.public} > {"bold 7", "rotated 3"}
+    for seen, before in zip(unseen.public, plain.public, strict=True):  # all other scenes ask for the same
+        assert seen.answer == before.answer or before.answer in ("bold 7", "rotated 3")
+
+
+def test_no_digit_beside_another_has_a_pair_that_is_held_out():
+    seven = int(np.flatnonzero(scans(0).labels == 7)[0])
+    barred = {f"{attribute} 7" for attribute in ("plain", "inverted", "bold")}
+    for row in range(30):
+        drawn = scene(0, "plain", row, [seven], barred=barred)
+        free = scene(0, "plain", row, [seven])
+        assert drawn.grids["box"].tolist() == free.grids["box"].tolist()
+        assert drawn.attribute == "rotated" if scans(0).labels[row] == 7 else drawn.attribute == free.attribute
+
+
+def test_a_pool_of_the_web_has_other_domains_and_pictures_of_no_digit():
+    others = ("inverted", "noise", "blur", "rotated", "contrast")
+    pool = task({"a": ()}, domains=("plain",), public_domains=others, web=0.3, public=100)
+    assert Counter(sample.domain for sample in pool.public) == dict.fromkeys(others, 20)
+    assert {sample.domain for sample in (*pool.test, *pool.private["a"])} == {"plain"}
+    of_none = [sample for sample in pool.public if sample.id in pool.noisy]
+    assert len(of_none) == 30
+    assert {(sample.answer, sample.rationale) for sample in of_none} == {(None, None)}
+    before = {
+        sample.id: sample for sample in task({"a": ()}, domains=("plain",), public_domains=others, public=100).public
+    }
+    cells = {
+        sample.id: [sorted(read_grids(each.question)["scan"].ravel()) for each in (sample, before[sample.id])]
+        for sample in of_none
+    }
+    assert sum(now == then for now, then in cells.values()) == 15  # the same cells in another order
+    assert all(sample.question != before[sample.id].question for sample in of_none)
+    assert [s for s in pool.public if s.id not in pool.noisy] == [s for s in before.values() if s.id not in pool.noisy]
+    assert load_digits(DigitsTask(**SMALL), TWO, 0).noisy == frozenset()
+
+
+def test_letters_are_drawn_by_strokes():
+    drawn = [drawn_letter(np.random.default_rng(seed)) for seed in range(50)]
+    assert all(image.shape == (8, 8) and image.min() == 0 and image.max() > 10 for image in drawn)
+    assert len({image.tobytes() for image in drawn}) == 50
+    with_strokes = task({"a": ()}, grids=("strokes",), web=0.5).public
+    assert {read_grids(sample.question)["strokes"].shape for sample in with_strokes} == {(1, 48)}
+
+
 def test_strokes_are_sums_and_distances():
     image = np.zeros((8, 8), np.int64)
     image[2, 1:4] = 16
@@ -208,6 +279,13 @@ def test_what_cannot_be_dealt_is_refused(clients: dict[str, tuple[str, ...]], op
     ("options", "told"),
     [
         ({"labels": "attributes"}, "labels is 'attributes', which only digits of a scene have"),
+        ({"labels": "captions"}, "labels is 'captions', which only digits of a scene have"),
+        ({"unseen": ("bold 7",)}, "unseen is .*, but grids has no scene"),
+        ({"unseen": ("bolt 7",), "grids": ("scene",)}, "'bolt 7' is no pair of an attribute and a digit"),
+        ({"unseen": [f"{each} 7" for each in ATTRIBUTES], "grids": ("scene",)}, "no look of 7 is left"),
+        ({"web": 0.3, "grids": ("scan", "graph")}, "web is 0.3 with grids .*; expected scan or strokes alone"),
+        ({"public_domains": ("blur", "blur")}, "name one twice"),
+        ({"public_domains": ("blur",), "split": "classes"}, "domains are set with split 'classes'"),
         ({"grids": ("scan", "scan")}, "name one twice"),
         ({"split": "classes", "domains": ("plain",)}, "domains are set with split 'classes'"),
         ({"classes": 3}, "classes"),

@@ -44,7 +44,9 @@ class FedOptOptions(Clipped):
     """λ of AdamW."""
 
 
-@AGGREGATORS.register("fedopt", options=FedOptOptions, paper="arXiv 2003.00295", status="our reading")
+@AGGREGATORS.register(
+    "fedopt", options=FedOptOptions, paper="arXiv 2003.00295", status="our reading", level="second-hand"
+)
 class FedOpt(Bounded):
     """A server optimiser takes a step along the clients' mean change, which is bounded as for `mean`."""
 

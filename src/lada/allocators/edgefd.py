@@ -114,6 +114,7 @@ def _centres(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
     options=EdgeFdOptions,
     paper="arXiv 2508.14769",
     status="our reading",
+    level="second-hand",
     needs=needs({Verb.ANSWER}, {Verb.EMBED}, own_vectors=True),
     tags=("labels", "feature"),
 )

@@ -39,6 +39,7 @@ class PCoreSetOptions(Drawn):
     options=PCoreSetOptions,
     paper="arXiv 2506.00910",
     status="our reading",
+    level="code read",
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
     tags=("labels", "feature"),
 )

@@ -61,6 +61,7 @@ class PgkdOptions(Generating):
     options=PgkdOptions,
     paper="arXiv 2411.05045",
     status="our reading",
+    level="second-hand",
     needs=needs({Verb.ANSWER}, {Verb.ANSWER}),
     tags=("expansion", "feedback", "supervised"),
 )

@@ -49,6 +49,7 @@ class SymbolicKdOptions(Generating):
     options=SymbolicKdOptions,
     paper="arXiv 2110.07178",
     status="our reading",
+    level="code read",
     needs=needs({Verb.ANSWER}),
     tags=("expansion", "supervised"),
 )

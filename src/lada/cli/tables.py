@@ -25,9 +25,9 @@ EXAMPLES = 3
 def method_tables() -> Iterator[RenderableType]:
     """Yield one table per kind of method, then a hint on how to read more."""
     for kind, point in POINTS.items():
-        table = Table(Column("name", no_wrap=True), "what it does", "paper", "tags", title=kind)
+        table = Table(Column("name", no_wrap=True), "what it does", "paper", "facts", "tags", title=kind)
         for method in point.registry:
-            table.add_row(method.name, method.summary, method.paper or "–", ", ".join(method.tags) or "–")
+            table.add_row(method.name, method.summary, method.paper or "–", method.facts, ", ".join(method.tags) or "–")
         yield table
     yield Text("`lada methods NAME` shows what a method needs and what its options mean.")
 
@@ -44,7 +44,7 @@ def method_told(name: str) -> Iterator[RenderableType]:
     for kind, method in found:
         yield Text(f"{kind} {name}: {_reflowed(inspect.cleandoc(method.make.__doc__ or ''))}")
         yield Text(f"\npaper: {_paper(method.paper)}")
-        yield Text(f"facts: {method.status}")
+        yield Text(f"facts: {method.facts}")
         yield Text(f"knowledge: {elicitation(method.tags) or 'of no kind'}")
         yield Text(f"learnt by: {learning(method.tags) or 'no rule of its own'}")
         yield Text(f"formulas: docs/methods.md#{kind}-{name}")

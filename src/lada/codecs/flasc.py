@@ -65,7 +65,9 @@ class FlascOptions(Options):
     the largest magnitude."""
 
 
-@CODECS.register("flasc", options=FlascOptions, paper="arXiv 2406.05233", status="our reading", tags=("weights",))
+@CODECS.register(
+    "flasc", options=FlascOptions, paper="arXiv 2406.05233", status="our reading", level="code read", tags=("weights",)
+)
 class Flasc(Codec[Adapter | Update, Adapter | Change]):
     """The largest numbers of an adapter, and of a client's changes to it, with masks over all weights at once."""
 

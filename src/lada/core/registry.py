@@ -27,6 +27,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Pattern of a method's name. Separators in the addresses of states, such as `/` and `|`, are excluded, so that no two
 methods share a state."""
 Status = Literal["confirmed", "our reading"]
+Level = Literal["", "code read", "paper read", "second-hand", "abstract"]
+"""What we read of a method's source, the best of it: the authors' code; the paper; summaries or others' code; no more
+than the abstract. Empty: its row in docs/methods.md says it."""
 
 
 class Options(BaseModel):
@@ -71,6 +74,13 @@ class Method(Generic[T]):
     """Why its result depends on the order of samples or parties; empty if it does not."""
     tags: tuple[Tag, ...] = ()
     """What knowledge it works with and how it is learnt; see lada.core.taxonomy."""
+    level: Level = ""
+    """What we read of its source."""
+
+    @property
+    def facts(self) -> str:
+        """How far its facts are from its source, such as `our reading, code read`."""
+        return ", ".join(filter(None, (self.status, self.level)))
 
     @property
     def default_needs(self) -> Needs:
@@ -117,11 +127,12 @@ class Registry(Generic[T]):
         needs: Needs | Callable[[Any], Needs] = NOTHING,
         by_order: str = "",
         tags: tuple[Tag, ...] = (),
+        level: Level = "",
     ) -> Callable[[Callable[[Any], T]], Callable[[Any], T]]:
         """Class or function decorator. The first line of the docstring becomes the summary.
 
         `needs` may be a function of the options. `by_order` says why the order of samples or parties matters, if it
-        does. `tags` place the method in a taxonomy (lada.core.taxonomy).
+        does. `tags` place the method in a taxonomy (lada.core.taxonomy). `level` says what was read of its source.
 
         Raises ValueError for an invalid or duplicate name or an unknown tag, and InputError during a run.
         """
@@ -143,7 +154,7 @@ class Registry(Generic[T]):
             summary = (make.__doc__ or "").strip().partition("\n")[0]
             asks = _always(needs) if isinstance(needs, Needs) else needs
             self._methods[name] = Method(
-                name, make, options, paper, status, summary, asks, by_order, tags or self._tags
+                name, make, options, paper, status, summary, asks, by_order, tags or self._tags, level
             )
             if hasattr(make, "declared"):  # a class whose instances say what they need, whoever makes them
                 made: Any = make

@@ -360,7 +360,8 @@ class Results(Record):
     augmentations: tuple[Augmentation, ...] = Field(default=(), exclude_if=_none)
     """What an augmenter did and cost, by round. Omitted from JSON without one."""
     noisy: tuple[str, ...] = ()
-    """Public samples whose gold answer is deliberately wrong (`task.noise`). No party knows which they are."""
+    """Public samples whose gold answer is deliberately wrong (`task.noise`), or that show no digit (`task.web`). No
+    party knows which they are."""
     wall_clock: WallClock
 
     def lost(self) -> list[str]:

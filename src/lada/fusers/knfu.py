@@ -47,6 +47,7 @@ class KnFuOptions(Options):
     options=KnFuOptions,
     paper="arXiv 2403.11892",
     status="our reading",
+    level="second-hand",
     tags=("feature", "divergence"),
 )
 class KnFu(Fuser):

@@ -1,26 +1,36 @@
 """What the options of all classifiers say."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from lada.core.bounds import BatchSize
 from lada.core.errors import InputError
 from lada.core.grids import HEADER, MOST
 from lada.core.terms import Verb
+from lada.models.label_sets import DIGITS, LABEL_SETS
 from lada.models.learners import LearnerOptions
 
-DIGITS = tuple("0123456789")
 Size = Annotated[int, Field(ge=1, le=4096)]
 Shape = Annotated[tuple[Size, Size], Field(strict=False)]
 """Rows and columns of a grid."""
 
 
+def _spelled_out(value: Any) -> Any:
+    """Return the labels that a name stands for."""
+    if not isinstance(value, str):
+        return value
+    if value not in LABEL_SETS:
+        raise ValueError(f"{value!r} names no labels; expected a list, or one of {', '.join(LABEL_SETS)}")
+    return LABEL_SETS[value]
+
+
 class ClassifierOptions(LearnerOptions):
     """Options of a classifier: a small network, drawn at random, whose vocabulary is its labels."""
 
-    labels: tuple[str, ...] = Field(default=DIGITS, strict=False)
-    """The labels, which are all that it can answer. All parties of a run have the same."""
+    labels: Annotated[tuple[str, ...], BeforeValidator(_spelled_out)] = Field(default=DIGITS, strict=False)
+    """The labels, which are all that it can answer. All parties of a run have the same. `digits`, `parity`,
+    `attributes` and `captions` stand for all that the task asks for with this value of `labels`."""
     reads: dict[str, Shape] = Field(default={"scan": (8, 8)}, min_length=1, strict=False)
     """The grids of a question that it reads, with rows and columns. It passes over all others."""
     width: int = Field(default=64, ge=1, le=65_536)

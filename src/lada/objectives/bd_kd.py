@@ -48,6 +48,7 @@ class BdKdOptions(TopK, Blended):
     options=BdKdOptions,
     paper="arXiv 2212.12965",
     status="our reading",
+    level="second-hand",
     needs=asks,
     tags=("labels", "feature", "supervised", "divergence"),
 )

@@ -61,6 +61,7 @@ def needs(options: OfaKdOptions) -> Needs:
     options=OfaKdOptions,
     paper="arXiv 2310.19444",
     status="our reading",
+    level="code read",
     needs=needs,
     tags=("labels", "feature", "supervised", "divergence"),
 )

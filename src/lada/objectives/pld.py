@@ -36,6 +36,7 @@ def needs(options: PldOptions) -> Needs:
     options=PldOptions,
     paper="arXiv 2506.12542",
     status="our reading",
+    level="paper read",
     needs=needs,
     tags=("labels", "feature", "supervised", "ranking"),
 )

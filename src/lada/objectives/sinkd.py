@@ -46,6 +46,7 @@ def needs(options: SinkdOptions) -> Needs:
     options=SinkdOptions,
     paper="arXiv 2402.17110",
     status="our reading",
+    level="code read",
     needs=needs,
     by_order="a batch with more than `positions` positions is divided by their order",
     tags=("labels", "feature", "supervised", "divergence"),

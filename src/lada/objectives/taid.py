@@ -55,6 +55,7 @@ def needs(options: TaidOptions) -> Needs:
     options=TaidOptions,
     paper="arXiv 2501.16937",
     status="our reading",
+    level="code read",
     needs=needs,
     tags=("labels", "feature", "supervised", "divergence"),
 )

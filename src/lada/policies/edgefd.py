@@ -18,6 +18,7 @@ from lada.policies.base import POLICIES, Owner, Policy
     options=RegionOptions,
     paper="arXiv 2508.14769",
     status="our reading",
+    level="second-hand",
     needs=needs(student={Verb.EMBED}, own_vectors=True),
     tags=("labels", "feature"),
 )

@@ -81,6 +81,7 @@ class SwingOptions(Noisy):
     options=SwingOptions,
     paper="arXiv 2212.08349",
     status="our reading",
+    level="abstract",
     needs=needs(student={Verb.LOG_PROBS}),
     tags=("feature",),
 )

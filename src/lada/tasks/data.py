@@ -24,7 +24,8 @@ Told = TypeVar("Told")
 class TaskData:
     """All samples of a run. `private` and `own_domains` are keyed by client name. `replay` is general data that every
     party has and replays against forgetting (may be empty). `general` domains measure skill only. `noisy` holds the ids
-    of public samples whose gold answer is wrong on purpose; no party knows them. `notices` report omitted data. A
+    of public samples whose gold answer is wrong on purpose, or that are no questions of the task; no party knows them.
+    `notices` report omitted data. A
     `verifier` decides which answers to public and test questions are right, instead of `same`, which then only tells
     whether two answers are equal (see lada.rounds.verdicts). `mixed` holds the domains of questions that mix several.
     `known` holds the domains that the server's LLM knows, if the task says so. `style` returns the style of a path if

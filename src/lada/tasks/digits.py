@@ -4,29 +4,27 @@ The 1,797 scans of 8x8 pixels come with scikit-learn (`load_digits`). A world se
 the run's seed deals all others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from lada.core.errors import InputError, nearest
-from lada.core.grids import write_grids
 from lada.core.seeds import generator
 from lada.core.terms import Sample
+from lada.models.label_sets import LABEL_SETS
 from lada.models.labels import read_label
 from lada.tasks.builtin import deal_domains, evenly
 from lada.tasks.data import TaskData
+from lada.tasks.digit_questions import PLAIN, UNSEEN, Row, of_no_digit, of_scan
 from lada.tasks.options import SCHOOL, DigitsTask, PartitionOptions
 from lada.tasks.partition import partition
-from lada.tasks.scans import ATTRIBUTES, DOMAINS, graph, looks, scans, scene, strokes
+from lada.tasks.scans import DOMAINS, scans
 
 TEST = 597
 """Number of scans that are for tests alone."""
 CLASSES = 10
-PLAIN = "plain"
-Row = int
-"""The number of a scan."""
 
 
 def load_digits(options: DigitsTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
@@ -59,18 +57,19 @@ def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int)
         for client, rows in dealt.items()
         if len(classes := {options.label_of(int(pool.labels[row])) for row, _ in rows}) == 1
     ]
-    tested: list[Sample] = []
+    tested = _unseen(options, test)
     for domain, classes in domains.items():
         fit = [int(row) for row in test if pool.labels[row] in classes][: options.test_per_domain]
         if len(fit) < options.test_per_domain:
             notices.append(f"{domain} has only {len(fit)} of {options.test_per_domain} test scans")
-        tested += [_sample(options, row, domain, f"test-{domain}-{n:05d}", test) for n, row in enumerate(fit)]
-    asked, noisy = _asked(options, public, domains, seed)
+        tested += [of_scan(options, row, domain, f"test-{domain}-{n:05d}", test) for n, row in enumerate(fit)]
+    shown = dict.fromkeys(options.public_domains, frozenset(range(CLASSES))) or domains
+    asked, noisy = _asked(options, public, shown, seed)
     return TaskData(
         public=asked,
         private={
             client: tuple(
-                _sample(options, row, domain, f"private-{client}-{n:05d}", private)
+                of_scan(options, row, domain, f"private-{client}-{n:05d}", private)
                 for n, (row, domain) in enumerate(dealt[client])
             )
             for client in sorted(dealt)
@@ -95,10 +94,17 @@ def load_school(options: DigitsTask) -> tuple[Sample, ...]:
     return samples
 
 
-def _labels(options: DigitsTask) -> list[str]:
-    """Return all labels of the task."""
-    attributes = ATTRIBUTES if options.labels == "attributes" else (PLAIN,)
-    return sorted({options.label_of(digit, attribute) for digit in range(CLASSES) for attribute in attributes})
+def _unseen(options: DigitsTask, test: np.ndarray) -> list[Sample]:
+    """Return test scenes of the pairs that no other scene shows, evenly of each pair."""
+    labels, asked = scans(options.world).labels, []
+    for each, count in evenly(options.test_per_domain, options.unseen) if options.unseen else ():
+        attribute, digit = each.split()
+        rows = [int(row) for row in test if labels[row] == int(digit)][:count]
+        asked += [(row, attribute) for row in rows]
+    return [
+        of_scan(options, row, UNSEEN, f"test-{UNSEEN}-{n:05d}", test, attribute)
+        for n, (row, attribute) in enumerate(asked)
+    ]
 
 
 def _same(answer: str | None, gold: str) -> bool:
@@ -170,7 +176,7 @@ def _dealt(
 def _asked(
     options: DigitsTask, rows: np.ndarray, domains: Mapping[str, frozenset[int]], seed: int
 ) -> tuple[tuple[Sample, ...], frozenset[str]]:
-    """Return the public samples, spread evenly over domains, and the ids of those whose label is wrong."""
+    """Return the public samples, spread evenly over domains, and the ids of those with a wrong label or no digit."""
     labels = scans(options.world).labels
     if options.split == "classes":
         chosen = [next(name for name, classes in domains.items() if labels[row] in classes) for row in rows]
@@ -178,33 +184,19 @@ def _asked(
         chosen = [domain for domain, count in evenly(len(rows), tuple(domains)) for _ in range(count)]
     order = generator(seed, "task", "digits", "public").permutation(len(rows))
     samples = [
-        _sample(options, int(rows[row]), chosen[row], f"public-{place:05d}", rows) for place, row in enumerate(order)
+        of_scan(options, int(rows[row]), chosen[row], f"public-{place:05d}", rows) for place, row in enumerate(order)
     ]
     rng = generator(seed, "task", "digits", "noise")
     wrong = rng.permutation(len(samples))[: round(options.noise * len(samples))].tolist()
     for place in wrong:
-        others = [label for label in _labels(options) if label != samples[place].answer]
+        others = [label for label in sorted(LABEL_SETS[options.labels]) if label != samples[place].answer]
         label = others[int(rng.integers(len(others)))]
         samples[place] = replace(samples[place], answer=label, rationale=label)
+    web = generator(seed, "task", "digits", "web").permutation(len(samples))[: round(options.web * len(samples))]
+    for number, place in enumerate(web.tolist()):
+        row, domain = order[place], samples[place].domain
+        samples[place] = of_no_digit(options, int(rows[row]), domain, samples[place].id, seed, letter=bool(number % 2))
+    wrong += [place for place in web.tolist() if place not in wrong]
     if options.gold == "none":
         samples = [replace(sample, answer=None, rationale=None) for sample in samples]
     return tuple(samples), frozenset(samples[place].id for place in wrong)
-
-
-def _sample(options: DigitsTask, row: Row, domain: str, id: str, others: Sequence[Row] | np.ndarray) -> Sample:
-    """Return the question about a scan. Its rationale is its label, since a classifier's whole path is that."""
-    look = domain if options.split == "domains" else PLAIN
-    grids, attribute = {}, PLAIN
-    for name in options.grids:
-        match name:
-            case "scan":
-                grids["scan"] = looks(options.world, look)[row]
-            case "strokes":
-                grids["strokes"] = strokes(looks(options.world, look)[row])
-            case "graph":
-                grids |= graph(options.world, look, row, options.neighbours)
-            case "scene":
-                drawn = scene(options.world, look, row, others)
-                grids, attribute = {**grids, **drawn.grids}, drawn.attribute
-    label = options.label_of(int(scans(options.world).labels[row]), attribute)
-    return Sample(id, write_grids(grids), label, label, domain)

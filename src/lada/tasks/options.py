@@ -1,11 +1,13 @@
 """Which task a run has, and its options: `task` in the configuration."""
 
+import operator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lada.core.bounds import LARGEST_SEED, Samples
 from lada.core.registry import Options
+from lada.models.label_sets import ATTRIBUTES, CENTRE, LABEL_SETS, Place, caption, pair, parity
 from lada.verifiers.options import VerifierOptions
 
 
@@ -231,14 +233,22 @@ class DigitsTask(Options):
     """What a question shows. `scan`: the pixels. `strokes`: a signal of 48 numbers, as a second modality. `graph`: the
     scan with its nearest ones, as `nodes` and `edges`. `scene`: several digits on a canvas, with the `box` of the one
     that is asked for."""
-    labels: Literal["digits", "parity", "attributes"] = "digits"
+    labels: Literal["digits", "parity", "attributes", "captions"] = "digits"
     """What is asked for. `digits`: 0 to 9. `parity`: even or odd. `attributes`: how a digit of a scene looks and which
-    it is, such as `bold 7`."""
+    it is, such as `bold 7`. `captions`: also where it stands, such as `a bold seven at the top left`."""
+    unseen: tuple[str, ...] = Field(default=(), strict=False, exclude_if=operator.not_)
+    """Pairs of an attribute and a digit, such as `bold 7`, that no public or private scene shows. Test scenes with them
+    form the domain `unseen`."""
     split: Literal["domains", "classes", "dirichlet"] = "domains"
     """How clients differ. `domains`: their scans look different. `classes`: they have other classes. `dirichlet`: each
     class is divided in proportions drawn from a symmetric Dirichlet distribution."""
     domains: tuple[ScanDomain, ...] = Field(default=(), strict=False)
     """With `split: domains`: the domains of public and test scans, which clients list. Empty means all."""
+    public_domains: tuple[ScanDomain, ...] = Field(default=(), strict=False, exclude_if=operator.not_)
+    """Domains of public scans, if they are others than `domains`."""
+    web: float = Field(default=0.0, ge=0, lt=1, exclude_if=operator.not_)
+    """Share of the public questions that show no digit: scans with shuffled pixels and letters, half each. They have no
+    label."""
     classes: Literal[1, 2, 5] = 5
     """With `split: classes`: classes of a domain. The domains are then `0-4` and `5-9`, `0-1` to `8-9`, or `0` to
     `9`."""
@@ -261,24 +271,42 @@ class DigitsTask(Options):
 
     @model_validator(mode="after")
     def _goes_together(self) -> "DigitsTask":
-        for name, names in (("grids", self.grids), ("domains", self.domains)):
+        for name, names in (("grids", self.grids), ("domains", self.domains), ("public_domains", self.public_domains)):
             if len(set(names)) < len(names):
                 raise ValueError(f"{name} {list(names)} name one twice; name each once")
-        if self.labels == "attributes" and "scene" not in self.grids:
-            raise ValueError("labels is 'attributes', which only digits of a scene have; expected scene among grids")
-        if self.domains and self.split != "domains":
+        if self.labels in ("attributes", "captions") and "scene" not in self.grids:
+            raise ValueError(
+                f"labels is {self.labels!r}, which only digits of a scene have; expected scene among grids"
+            )
+        if (self.domains or self.public_domains) and self.split != "domains":
             raise ValueError(f"domains are set with split {self.split!r}; expected split: domains")
+        if self.unseen and "scene" not in self.grids:
+            raise ValueError(f"unseen is {list(self.unseen)}, but grids has no scene; expected scene among grids")
+        if self.web and not {"scan", "strokes"}.issuperset(self.grids):
+            raise ValueError(f"web is {self.web:g} with grids {list(self.grids)}; expected scan or strokes alone")
         return self
 
-    def label_of(self, digit: int, attribute: str = "plain") -> str:
-        """Return the label of a digit that looks like this."""
+    @field_validator("unseen")
+    @classmethod
+    def _some_are_seen(cls, unseen: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [each for each in unseen if each not in LABEL_SETS["attributes"]]:
+            raise ValueError(f"{unknown[0]!r} is no pair of an attribute and a digit; expected one such as 'bold 7'")
+        for digit in range(10):
+            if all(pair(attribute, digit) in unseen for attribute in ATTRIBUTES):
+                raise ValueError(f"no look of {digit} is left to be seen; leave one out")
+        return unseen
+
+    def label_of(self, digit: int, attribute: str = "plain", place: Place = CENTRE) -> str:
+        """Return the label of a digit that looks like this and stands there."""
         match self.labels:
             case "digits":
                 return str(digit)
             case "parity":
-                return "odd" if digit % 2 else "even"
+                return parity(digit)
             case "attributes":
-                return f"{attribute} {digit}"
+                return pair(attribute, digit)
+            case "captions":
+                return caption(attribute, digit, place)
 
 
 TaskOptions = Annotated[

@@ -1,6 +1,6 @@
 """The scans of handwritten digits, and what a question shows of them: pixels, strokes, a graph or a scene."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lada.core.seeds import generator
+from lada.models.label_sets import PLACES, Place, pair
 
 INK = 16
 """The level of full ink; a scan has 0..16."""
@@ -91,15 +92,16 @@ ATTRIBUTES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 @cache
 def looks(world: int, domain: str) -> np.ndarray:
     """Return all scans as a domain shows them, int64 [n, 8, 8] with levels 0..16."""
-    return _levels(DOMAINS[domain](scans(world).images))
+    return levels(DOMAINS[domain](scans(world).images))
 
 
 @cache
 def _attributed(world: int, domain: str, attribute: str) -> np.ndarray:
-    return _levels(ATTRIBUTES[attribute](looks(world, domain)))
+    return levels(ATTRIBUTES[attribute](looks(world, domain)))
 
 
-def _levels(images: np.ndarray) -> np.ndarray:
+def levels(images: np.ndarray) -> np.ndarray:
+    """Return images rounded to levels 0..16."""
     return np.clip(np.rint(images), 0, INK).astype(np.int64)
 
 
@@ -147,29 +149,50 @@ class Scene:
     grids: dict[str, np.ndarray]
     attribute: str
     """How the digit that is asked for looks."""
+    place: Place
+    """Where it stands."""
 
 
-def scene(world: int, domain: str, row: int, others: Sequence[int] | np.ndarray) -> Scene:
+def scene(
+    world: int,
+    domain: str,
+    row: int,
+    others: Sequence[int] | np.ndarray,
+    *,
+    barred: Collection[str] = (),
+    attribute: str | None = None,
+) -> Scene:
     """Return a scene [24, 24] with a scan and up to three of `others`, at places that do not overlap.
 
-    Each has an attribute of its own. The box [24, 24] is full within the cells of the scan, and empty elsewhere.
+    Each has an attribute of its own, but none makes one of the `barred` pairs with its digit, such as `bold 7`. With an
+    `attribute`, the scan has this one. The box [24, 24] is full within the cells of the scan, and empty elsewhere.
     """
     rng = generator(world, "digits", "scene", domain, row)
     count = int(rng.integers(1, MOST_DIGITS + 1))
     shown = [row, *(int(others[place]) for place in rng.integers(0, len(others), count - 1))]
-    chosen = [list(ATTRIBUTES)[place] for place in rng.integers(0, len(ATTRIBUTES), count)]
+    drawn, digits = rng.integers(0, len(ATTRIBUTES), count), scans(world).labels[shown]
+    chosen = [_attribute(int(place), int(digit), barred) for place, digit in zip(drawn, digits, strict=True)]
+    chosen[0] = attribute or chosen[0]
     canvas, box = np.zeros((CANVAS, CANVAS), np.int64), np.zeros((CANVAS, CANVAS), np.int64)
     taken: list[tuple[int, int]] = []
-    for scan, attribute in zip(shown, chosen, strict=True):
+    for scan, look in zip(shown, chosen, strict=True):
         corner = _free(rng, taken)
         if corner is None:
             break  # the canvas is full; the digit that is asked for came first
         taken.append(corner)
         part = tuple(slice(start, start + SIZE) for start in corner)
-        canvas[part] = _attributed(world, domain, attribute)[scan]
+        canvas[part] = _attributed(world, domain, look)[scan]
         if len(taken) == 1:
             box[part] = INK
-    return Scene({"scene": canvas, "box": box}, chosen[0])
+    third = (CANVAS - SIZE) / 3
+    place = PLACES[3 * min(2, int(taken[0][0] / third)) + min(2, int(taken[0][1] / third))]
+    return Scene({"scene": canvas, "box": box}, chosen[0], place)
+
+
+def _attribute(drawn: int, digit: int, barred: Collection[str]) -> str:
+    """Return the attribute that was drawn, or the next one that is not barred."""
+    names = list(ATTRIBUTES)
+    return next(name for name in names[drawn:] + names[:drawn] if pair(name, digit) not in barred)
 
 
 def _free(rng: np.random.Generator, taken: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
