@@ -340,7 +340,7 @@ def test_a_reply_that_a_closed_phase_lost_is_asked_again_or_missing_with_the_rea
 
     spoil()
     if damage == "flip":
-        with pytest.raises(LadaError, match=r"payload/0' is not as it was written; continue with --resume"):
+        with pytest.raises(LadaError, match=r"payload/0' has changed since it was written; continue with --resume"):
             replies["a"]["x"]
     again = Clients(tmp_path, names)
     exchange = exchange_with(again, names, ledger, journal=journal)
