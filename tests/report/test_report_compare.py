@@ -64,7 +64,7 @@ Rule = Callable[[int], bool]
 
 
 def answered(folder: Path, name: str, rules: Mapping[str, Rule], **task: object) -> Path:
-    """Write a run of one round after which a party is right as its rule says of a question's place, before it never."""
+    """Write a run of one round in which a party is right after it as its rule says, and never before it."""
     results = make_results(rounds=1, name=name)
     options = TASK | task
     of = load_task(OPTIONS.validate_python(options), {client: (client,) for client in CLIENTS}, 7)
