@@ -2,16 +2,16 @@
 
 One filter serves one (teacher, student) pair in one direction. In each round it
 
-1. selects candidates by a plain rule: the teacher is right and the student is not;
-2. lets the student study all of them for a while, and makes two copies of it (Explore). The candidates have an order,
-   and each copy studies one end of it. For the next lap, they are ordered by which copy finds them likelier. So paths
-   that help to understand each other come together;
+1. takes for candidates what a plain rule expects a gain of: the teacher is right and the student is not;
+2. lets the student study all of them for a while, and makes two copies of it (Explore). The candidates have an
+   order, of which each copy studies one end. In the next lap they are ordered by which copy finds them likelier, so
+   that paths come together that help to understand each other;
 3. examines both copies on held-out candidates. The reward of a copy is the share that it answers as the teacher does;
-4. continues with the better copy, and with the share of the candidates that it prefers most (Exploit). If the rewards
-   differ by no more than chance, it continues with all candidates.
+4. goes on with the better copy and with the share of the candidates that it finds likelier by most (Exploit); with all
+   of them, where the rewards do not differ by more than chance.
 
-The budget of the round's study includes everything that either copy studied. The student's own likelihood of a path
-cannot replace a trial, since it may prefer what the student can say already.
+All that either copy studied is part of the budget of the round's study. The student's own likelihood of a path does not
+take the place of a trial: it may prefer what the student can say already.
 
 Source: arXiv 2602.18749 for a filter for each pair and direction that explores and exploits rewards from what was
 learned. The race of two copies is ours; the paper's own form, in our reading, is `lada_paper`.
@@ -33,10 +33,10 @@ from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
 DECIDED, ALIKE = 0.01, 0.5
-"""The p-values at which a race ends: at most the first, and above the second. The candidates of the better copy are
-preferred only in the first case."""
+"""A race ends where copies that learnt equally much would differ so much at most this often, or more often than that;
+the candidates of the better copy are preferred in the first case alone."""
 FEWEST = 10
-"""The least number of candidates that a copy studies, and of questions in an examination; fewer prove nothing."""
+"""Candidates that a copy studies at least, and questions of an examination: fewer tell nothing."""
 MOST_TRIED = 0.9
 """The most of a study's budget that its trials may take."""
 
@@ -49,20 +49,21 @@ class LadaOptions(Budgeted):
     Without gold answers, a candidate is a path of a trusted teacher with another answer than the student's."""
     vouch: float = Field(0.8, ge=0, le=1)
     """For samples without gold answers. A teacher that agrees with more than this share of the student's most confident
-    paths (a tenth of all) is trusted on all samples. With 1, no teacher is, and FedMKT's rule applies."""
+    paths (a tenth of all) is trusted on all samples. 1: no teacher is, and FedMKT's rule applies."""
     laps: int = Field(10, ge=0, le=256)
-    """The most laps of the race of two copies, which may end from the middle on. With 0, nothing is tried out, and the
-    student studies all candidates."""
+    """Most laps of the race of two copies; it may end from the middle on. 0: nothing is tried, and all candidates are
+    studied."""
     warm_up: float = Field(0.15, ge=0, le=0.5)
-    """Share of the study's budget that the student spends on all candidates before the copies are made."""
+    """Share of the study's budget that goes to a first study of all candidates, from which the copies begin."""
     lap: float = Field(0.03, gt=0, le=0.5)
-    """Share of the study's budget that each copy spends in a lap."""
+    """Share of the study's budget that a copy takes in a lap."""
     ends: float = Field(0.33, gt=0, le=0.5)
-    """Share of the candidates that each copy studies in a lap: those that it prefers most, compared with the other."""
+    """Share of the candidates that a copy studies: those that it finds likelier than the other copy does by most."""
     probes: int = Field(200, ge=1, le=100_000)
-    """The most questions of an examination. They are candidates that no trial studies."""
+    """Most questions of an examination. They are candidates, whose questions no trial studies."""
     keep: float = Field(0.4, gt=0, le=1)
-    """Share of the candidates that the filter keeps if the race is decided: those that the better copy prefers most."""
+    """Share of the candidates that is kept where the race is decided: those that the better copy finds likelier by
+    most."""
 
     @model_validator(mode="after")
     def _leaves_a_study(self) -> Self:
@@ -87,7 +88,7 @@ def needs_of(options: LadaOptions) -> Needs:
 
 
 class Learnability(Pluggable):
-    """Lets two copies of the student try samples out, and keeps those that suit the copy that learnt more."""
+    """Filter of the samples that a student learns from, by what copies of it learnt from others like them."""
 
     def __init__(self, options: LadaOptions) -> None:
         self.options = options
@@ -195,4 +196,4 @@ class Race:
     tags=("labels", "feature", "feedback", "reinforcement"),
 )
 class Lada(Learnability):
-    """Lets two copies of the student try samples out, and keeps those that suit the copy that learnt more."""
+    """Filter of the samples that this student learns from, by what copies of it learnt from others like them."""
