@@ -26,7 +26,7 @@ def modules(home: Path) -> dict[str, str]:
 
 
 def named(code: str, package: str) -> Iterator[tuple[str, ...]]:
-    """Yield what a module may import, by whatever means but for types alone: of each, the names that it may have."""
+    """Yield what a module may import, by any means except for types only, with the names that each may have."""
     waiting: list[ast.AST] = [ast.parse(code)]
     while waiting:
         node = waiting.pop()
@@ -58,7 +58,7 @@ def imports(sources: Mapping[str, str]) -> Graph:
 
 
 def rooms(graph: Graph) -> Graph:
-    """Return which of the rooms each one imports from; a room is a folder of the package, or a module beside them."""
+    """Return the rooms that each room imports from; a room is a folder of the package, or a module in its root."""
     merged: dict[str, set[str]] = {}
     for module, imported in graph.items():
         room = merged.setdefault(room_of(module), set())

@@ -34,7 +34,7 @@ MODULE = f"lada.allocators.{NAME}"
 
 @pytest.fixture
 def example(root: Path, blocks: Blocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Lay the example's module beside the other allocators, for this test alone; give the Python blocks."""
+    """Put the example's module next to the other allocators, for this test only; return the Python blocks."""
     python = blocks(root / "CONTRIBUTING.md", "python")
     ALLOCATORS.names()
     (tmp_path / f"{NAME}.py").write_text(python[0], encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Federations of classifiers: every host teaches them, and they resume to the same bits."""
+"""Federations of classifiers: every host teaches them, and they resume bit for bit."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run says of the machine under it."""
+"""What a run records about its machine."""
 
 import platform
 

@@ -1,4 +1,4 @@
-"""What the system says of files comes as one line with the way out, never as a traceback."""
+"""An error of the operating system about a file is one line with a fix, never a traceback."""
 
 import errno
 import os

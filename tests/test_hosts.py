@@ -1,4 +1,4 @@
-"""The hosts beside `fedmkt` and `standalone` in whole small runs: as planned, and to the same bits after a crash."""
+"""The hosts except `fedmkt` and `standalone` in whole small runs: as planned, and bit for bit equal after a crash."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -35,7 +35,7 @@ def is_module(place: Path) -> bool:
 
 
 def wrong(text: str, root: Path) -> Iterator[str]:
-    """Yield what a text names of the repository that is not there."""
+    """Yield the names in a text that are missing from the repository."""
     yield from (name for name in DOTTED.findall(text) if name not in OTHERS and not exists(name))
     places = (root, HOME, root / "tests", root / "docs")
     for file in FILE.findall(text):

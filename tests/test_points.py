@@ -184,7 +184,7 @@ def test_a_layer_with_another_method_replaces_its_options() -> None:
 
 
 class TestFrozen:
-    """While a run is under way, the methods are those that there are."""
+    """No method can register during a run."""
 
     def test_no_method_joins_a_run_under_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for point in POINTS.values():

@@ -1,4 +1,4 @@
-"""A run that is broken off goes on to the same bits: after a crash anywhere, a damaged checkpoint, silence, kill -9."""
+"""An interrupted run resumes bit for bit: after a crash anywhere, a damaged checkpoint, silence or kill -9."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def evaluated(tmp_path_factory):
 
 @pytest.fixture
 def short(evaluated, tmp_path):
-    """Give a copy of that folder, for one test to go on with."""
+    """Give a copy of that folder, with which one test continues."""
     return shutil.copytree(evaluated[1], tmp_path / "small")
 
 

@@ -20,7 +20,7 @@ from lada.core.needs import needs
 from lada.core.terms import Allocation, Verb
 
 NEW = Row("1", "2", True, False, teacher_mean=-0.25)
-"""The teacher alone is right, and the surer of the two."""
+"""Only the teacher is right, and it is the more confident of the two."""
 KNOWN, WRONG = Row("1", "1", True, True), Row("1", "2", False, False, teacher_mean=-0.25)
 UNSURE = Row("1", "2", True, False, teacher_mean=-0.75)
 """The same, but the teacher is the less sure."""

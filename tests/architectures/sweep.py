@@ -71,7 +71,7 @@ def try_type(kind: str) -> Row:
 
 
 def _tried(row: Row, name: str, work: Callable[[], Any]) -> Any:
-    """Put down what a trial returns, if it is a text, or that it went well; return it, None where it failed."""
+    """Record what a trial returns, if it is a text, or that it succeeded; return it, or None if it failed."""
     try:
         found = work()
     except InputError as refusal:
@@ -133,7 +133,7 @@ def _generated(learner: HuggingFaceLearner, question: str) -> str:
 
 
 def _study(folder: str, place: Path, options: ModelOptions) -> str:
-    """Return whether a study changes the model, and what was saved comes back to the same bits and answers."""
+    """Return whether a study changes the model, and a saved model comes back with the same weights and answers."""
     pupil = load(folder, options)
     before = {name: weight.copy() for name, weight in pupil.adapter().items()}
     lessons = [Lesson(str(i), *pair) for i, pair in enumerate(zip(QUESTIONS, PATHS, strict=True))]

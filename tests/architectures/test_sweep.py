@@ -1,4 +1,4 @@
-"""What docs/architectures.md says of every type of causal LM is so."""
+"""What docs/architectures.md says about every type of causal LM is true."""
 
 import json
 from typing import Any

@@ -18,7 +18,7 @@ import kills_local
 import yaml
 
 FILE_BYTES = (1_000, 10_000, 100_000, 300_000, 600_000)
-"""Most bytes that a file may have: the size at which writing fails stands for a disk that is full by then."""
+"""The largest size of a file in bytes: writing fails at this size, as if the disk were full."""
 OPEN_FILES = (12, 16, 24)
 WRITES = (10, 40, 90, 160)
 """After so many files that were opened for writing, no other is to be had."""

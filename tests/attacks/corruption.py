@@ -23,7 +23,7 @@ import kills_local
 
 NUMBER, CLIENT = re.compile(r"\d+"), re.compile("clinic|warehouse")
 TOLD = ("left out", "unusable", "the ledger lost rows", "cut short")
-"""What a notice says of damage that a run goes on with."""
+"""What a notice says about damage with which a run continues."""
 
 
 def kinds(folder: Path) -> dict[str, Path]:
@@ -122,7 +122,7 @@ def looks(folder: Path) -> Iterator[str]:
 
 
 def figures(results: dict[str, Any]) -> str:
-    """Return results without what a run may say of damage."""
+    """Return results without what a run may say about damage."""
     notices = [notice for notice in results["notices"] if not any(word in notice for word in TOLD)]
     return json.dumps({**results, "notices": notices}, sort_keys=True)
 

@@ -90,7 +90,7 @@ def _through_a_link(folder: Path, runs: Path) -> None:
 
 
 def _there(folder: Path) -> set[str]:
-    """Return the files that are there, but for the two that the attack itself writes."""
+    """Return the files that exist, except the two that the attack itself writes."""
     paths = (path.relative_to(folder) for path in folder.rglob("*"))
     return {str(path) for path in paths if path.parts[0] not in ("run.yaml", "elsewhere")}
 

@@ -33,7 +33,7 @@ def tiny(setting: str, kind: str) -> dict[str, Any]:
 
 
 def weights(setting: str, kind: str) -> dict[str, str] | None:
-    """Return the digests of the honest parties' weights after a run, None where it stops with a reason."""
+    """Return the digests of the honest parties' weights after a run, or None if it stops with a reason."""
     made = tiny(setting, kind)
     with TemporaryDirectory() as folder, hostile.lying(made, kind):
         try:
@@ -44,7 +44,7 @@ def weights(setting: str, kind: str) -> dict[str, str] | None:
 
 
 def attack() -> harness.Count:
-    """Hold each run with a liar against the one without: the weights of the others have to be the same to the bit."""
+    """Compare each run with a liar to the one without: the others' weights must be the same bit for bit."""
     tried = succeeded = 0
     if weights(BELIEVED, "certain") == weights(BELIEVED, hostile.ALONE):
         return harness.Count(0, 0, "The work is too small for any lie to change it.")

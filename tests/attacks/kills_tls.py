@@ -62,13 +62,13 @@ class Federation:
                 self.clients[name] = self.lada("client", str(file), log="clients.log")
 
     def run(self, name: str) -> "subprocess.Popen[bytes]":
-        """Begin a run, or go on with it."""
+        """Begin a run, or continue it."""
         server = self.folder / "fed" / "server"
         words = ("--engine", "deployment", "--federation", str(server), "--runs", str(self.folder / "runs"))
         return self.lada("run", str(server / "run.yaml"), *words, "--name", name, "--resume")
 
     def victim(self, kind: str, run: Path, submitter: int) -> int | None:
-        """Return the id of the process to kill; None where there is none yet."""
+        """Return the id of the process to kill, or None if there is none yet."""
         assert self.server is not None
         if kind == "submitter":
             return submitter

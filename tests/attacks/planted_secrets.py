@@ -101,7 +101,7 @@ def left(party, text: str) -> str:
 
 
 def in_it(secret: str, text: str) -> bool:
-    """Return whether a text has a secret, but for case, marks, Cyrillic letters and all that is no letter or digit."""
+    """Return whether a text has a secret, ignoring case, marks, Cyrillic look-alikes and all signs."""
 
     def bare(text: str) -> str:
         text = text.translate({ord(to): of for of, to in CYRILLIC.items()})

@@ -49,7 +49,7 @@ def at_the_client(folder: Path) -> list[bool]:
 def at_the_server(folder: Path) -> list[bool]:
     """Return whether the server took an old reply, of another round or client, or another piece, for what it asked.
 
-    Whoever is in between gives the old reply the head of the new one, and leaves its seal and content.
+    The attacker gives the old reply the head of the new one, and leaves its seal and content.
     """
     reached = []
     for number, (phase, victim, old) in enumerate(

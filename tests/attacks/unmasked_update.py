@@ -25,7 +25,7 @@ NAMES = "abcdefghij"
 SIZE = 5000
 RESEMBLES = 0.1
 PARTS = 4
-"""Most masks of one client, of those that the server knows, that are taken off in every combination; then all."""
+"""The most masks of one client, known to the server, that are removed in every combination; then all are."""
 
 
 class Curious(Direct):

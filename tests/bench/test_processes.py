@@ -1,4 +1,4 @@
-"""The processes of cells: bounded, logged, and ended with whoever started them."""
+"""The processes of cells have limits and logs, and end with the process that started them."""
 
 import sys
 import time

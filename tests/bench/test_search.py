@@ -1,4 +1,4 @@
-"""Searches in development worlds: what is tried, what is best, and what the pages say of it."""
+"""Searches in development worlds: which configurations are tried, which is best, and what the pages say about it."""
 
 import json
 from pathlib import Path

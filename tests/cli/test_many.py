@@ -124,7 +124,7 @@ def test_a_run_tells_of_each_round_in_a_line():
         "[   2.0 s] llm: evaluate",
         "[   3.0 s] 120 clients after round 0: overall mean 59.5 %, least 0.0 %, 10 % 11.9 %, median 59.5 %, 90 % "
         "107.1 %, most 119.0 %",
-        "[   3.0 s] round 1: of 1",
+        "[   3.0 s] round 1 of 1",
     ]
 
 

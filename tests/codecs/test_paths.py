@@ -1,4 +1,4 @@
-"""Paths and likelihoods as bytes: back to the bit, and never anything but CodecError for bytes nobody should trust."""
+"""Paths and likelihoods as bytes: exact round trips, and only CodecError for bytes that nobody should trust."""
 
 from collections.abc import Callable
 from dataclasses import replace

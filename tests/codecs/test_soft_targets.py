@@ -1,4 +1,4 @@
-"""Token scores as bytes: exact but for log-probs, small, read one by one, and refused when they cannot be trusted."""
+"""Token scores as bytes: exact except for log-probs, small, read one by one, and refused if they cannot be trusted."""
 
 from dataclasses import replace
 from typing import Any

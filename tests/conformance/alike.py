@@ -21,7 +21,7 @@ def leaves(value: Any, where: str = "") -> list[tuple[str, Any]]:
 
 
 def same(one: Any, other: Any, *, close: float = 0.0) -> None:
-    """Assert that two outcomes are the same: to the bit, or numbers to a relative difference of `close`."""
+    """Assert that two outcomes are the same: bit for bit, or with numbers up to a relative difference of `close`."""
     ours, theirs = leaves(one), leaves(other)
     assert [where for where, _ in ours] == [where for where, _ in theirs]
     for (where, a), (_, b) in zip(ours, theirs, strict=True):

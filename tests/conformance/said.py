@@ -1,4 +1,4 @@
-"""A message part of each kind: what is said, what stands beside it in the message, and what is known of it before."""
+"""An example of each kind of message part, with the other parts of its message and what is known before it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

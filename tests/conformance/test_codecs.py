@@ -20,7 +20,7 @@ from lada.rounds.wire import reading, write
 
 ROUND = 2
 SMALL = 8192
-"""Bytes: a few kilobytes, which a plan may leave out; half of it is more than what stands beside a table's rows."""
+"""Bytes: a few kilobytes, which a plan may leave out; half of it is more than what a table holds besides its rows."""
 
 
 @pytest.fixture

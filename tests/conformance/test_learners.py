@@ -1,4 +1,4 @@
-"""What holds of every learner that studies: what it saved goes on to the same bits."""
+"""The contract of every learner that studies: a saved learner continues bit for bit."""
 
 from pathlib import Path as FilePath
 from typing import Any

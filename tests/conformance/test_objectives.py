@@ -1,4 +1,4 @@
-"""What holds of every objective, whoever wrote it: what it makes of a batch hangs on the lessons in it alone."""
+"""The contract of every objective, also of plug-ins: its loss depends only on the lessons of the batch."""
 
 from dataclasses import replace
 from functools import cache

@@ -1,4 +1,4 @@
-"""Log lines for people and for machines; of an exception never the text."""
+"""Log lines for users and for machines never contain the text of an exception."""
 
 import io
 import json

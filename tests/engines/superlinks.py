@@ -30,7 +30,7 @@ from lada.federation.messages import MESSAGE_TYPE, encode
 
 
 class SuperLink:
-    """A SuperLink with one run under way."""
+    """A SuperLink with one active run."""
 
     def __init__(self, folder: Path):
         """Keep the operator's secret in a folder."""
@@ -76,7 +76,7 @@ class SuperLink:
         return sum(one.metadata.dst_node_id == node for one in self.state.message_ins_store.values())
 
     def replies(self, message_id):
-        """Return from which node a reply to a message is there; None where there is none."""
+        """Return the node whose reply to a message has arrived, or None if there is none."""
         reply = self.state.message_ins_id_to_message_res_id.get(message_id)
         return reply and self.state.message_res_store[reply].metadata.src_node_id
 

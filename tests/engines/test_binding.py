@@ -95,7 +95,7 @@ def test_a_run_without_a_server_or_for_a_client_without_a_key_is_refused(fed):
     ("name", "said"),
     [
         ("kitchen.pub", "clinic.pub and kitchen.pub in .* hold the same key, and each client needs its own"),
-        ("not a name.pub", "is not called after a client; expected NAME.pub"),
+        ("not a name.pub", "is not named after a client; expected NAME.pub"),
     ],
 )
 def test_a_key_that_is_anothers_or_no_clients_is_refused_at_the_start(fed, name, said):
@@ -142,7 +142,7 @@ def test_a_federation_of_an_earlier_version_is_told_what_to_do_and_renewed(fed):
     mine = fed / "clients" / "clinic"
     for file in (fed / "server" / "identity.key", fed / "server" / "identity.pub", *fed.glob("clients/*/identity.pub")):
         file.unlink()
-    with pytest.raises(InputError, match=r"identity: there is no file .* call `lada federation renew`"):
+    with pytest.raises(InputError, match=r"identity: there is no file .* run `lada federation renew`"):
         read_server(fed / "server" / "server.yaml")
     with pytest.raises(InputError, match=r"identity: there is no file .* get it from the server's operator"):
         read_client(mine / "client.yaml")

@@ -1,4 +1,4 @@
-"""Strangers get at nothing but the clients' part of Flower's server, whatever their requests say of themselves."""
+"""Strangers reach only the clients' part of Flower's server, whatever their requests say about themselves."""
 
 import asyncio
 import ipaddress

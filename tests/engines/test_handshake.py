@@ -1,4 +1,4 @@
-"""A client that does not get as far as a request is told of with what to do: by uvicorn's context, and by Flower's."""
+"""If a client's handshake fails, the log says what to do: with uvicorn's context and with Flower's."""
 
 import asyncio
 import os

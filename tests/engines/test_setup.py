@@ -224,5 +224,5 @@ def test_a_lock_has_the_digest_of_every_wheel_and_of_nothing_else(tmp_path):
         f"torch==2.8.0+cpu --hash=sha256:{sha[2]}",
     ]
     (tmp_path / "wheels" / "lada_fed-0.1.0.tar.gz").touch()
-    with pytest.raises(InputError, match=r"'lada_fed-0\.1\.0\.tar\.gz' is no wheel"):
+    with pytest.raises(InputError, match=r"'lada_fed-0\.1\.0\.tar\.gz' is not a wheel"):
         lock(tmp_path)

@@ -94,7 +94,7 @@ def test_the_settings_of_llama(tmp_path: Path) -> None:
 
 
 def of(reader: Any, architecture: str) -> dict[str, Any]:
-    """Return what a file says of attention and rope beyond what is tested for Llama."""
+    """Return what a file says about attention and rope beyond what is tested for Llama."""
     plain = ("head_count", "head_count_kv", "layer_norm_rms_epsilon", "key_length", "value_length")
     fields = {name.removeprefix(f"{architecture}."): field.contents() for name, field in reader.fields.items()}
     parts = ("attention.", "rope.", "embedding_scale", "residual_scale", "logit_scale")

@@ -77,7 +77,7 @@ def test_a_checkpoint_in_another_partys_folder_is_refused(run: Path, tmp_path: P
     names = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
     held = {name: (kept / name).read_bytes() for name in names if name != checkpoints.MANIFEST}
     checkpoints.save(kept, checkpoints.files({**held, "party": b"llm"}))
-    with pytest.raises(LadaError, match=r"it is that of 'llm', not of 'slm'; put each back into its own folder"):
+    with pytest.raises(LadaError, match=r"it belongs to 'llm', not to 'slm'; put each back into its own folder"):
         open_party(copy, "slm")
 
 

@@ -76,7 +76,7 @@ class Sealed:
         return app(message, Context(1, 2, node_config, RecordDict(), {}))
 
     def deliver(self, name, envelope, payload, number=1):
-        """Hand a client a message, whoever it is from; return its reply."""
+        """Hand a client a message from any sender; return the client's reply."""
         node = NAMES.index(name) + 2
         message = Message(encode(envelope, payload), node, "query.lada", group_id=str(number))
         return decode(self.honest(name, message).content)

@@ -1,4 +1,4 @@
-"""A deployment's roster and exchange believe no node but of itself, and its clients nobody but the server."""
+"""In a deployment, the server believes a node only about itself, and clients believe only the server."""
 
 import json
 from dataclasses import replace

@@ -248,7 +248,7 @@ def test_who_dies_is_asked_again_and_who_fails_is_not(tmp_path, ledger, code, as
 
 
 class Rewriting(LocalGrid):
-    """Puts `rewrite(reply)` in the place of each reply."""
+    """Replaces each reply with `rewrite(reply)`."""
 
     rewrite: Any = staticmethod(lambda reply: reply)
 
@@ -257,7 +257,7 @@ class Rewriting(LocalGrid):
 
 
 class Leaving(Rewriting):
-    """Says of the messages to the one client that it is away, which it then is for some looks."""
+    """Reports of the messages to one client that it is away, and keeps it away for some looks."""
 
     away = 0
 
@@ -340,7 +340,7 @@ def test_a_reply_that_a_closed_phase_lost_is_asked_again_or_missing_with_the_rea
 
     spoil()
     if damage == "flip":
-        with pytest.raises(LadaError, match=r"payload/0' is not as it was written; continue with --resume"):
+        with pytest.raises(LadaError, match=r"payload/0' has changed since it was written; continue with --resume"):
             replies["a"]["x"]
     again = Clients(tmp_path, names)
     exchange = exchange_with(again, names, ledger, journal=journal)

@@ -172,10 +172,10 @@ def test_pieces_of_a_reply_add_up_and_the_checkpoint_is_verified_with_the_first_
 def test_pieces_of_an_altered_or_an_older_reply_are_refused(node):
     node.handle("evaluate", 0, {})
     node.handle("study", 1, {})
-    with pytest.raises(FederationError, match="no such part of the reply to 0-evaluate any more"):
+    with pytest.raises(FederationError, match="the reply to 0-evaluate no longer has this part"):
         node.fetch(0, What("evaluate", "metrics", 0, 10))
     (node._place.checkpoint("c") / "reply" / "0").write_bytes(b"altered")
-    with pytest.raises(FederationError, match="no such part of the reply to 1-study any more"):
+    with pytest.raises(FederationError, match="the reply to 1-study no longer has this part"):
         node.fetch(1, What("study", "metrics", 0, 10))
 
 

@@ -12,7 +12,7 @@ from lada.fusers.base import FUSERS, Fuser
 
 @FUSERS.register("fair")
 class Fair(Fuser):
-    """Of several offers, that of whoever has taught this receiver least so far; by name where that is the same."""
+    """Takes the offer of the party that has taught this receiver least so far; ties go by name."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

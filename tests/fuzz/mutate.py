@@ -80,7 +80,7 @@ def inside(rng: random.Random, data: bytes) -> bytes:
 
 
 def rewrite(rng: random.Random, data: bytes) -> bytes:
-    """Write a sound table anew with another value in a column or its header, as a client with a codec of its own can.
+    """Write a sound table again with another value in a column or its header, as a client with its own codec can.
 
     What is no table has bits flipped. (pyarrow must not be given a spoilt one without validation: it may crash.)
     """
@@ -108,7 +108,7 @@ def rewrite(rng: random.Random, data: bytes) -> bytes:
 
 
 def token(rng: random.Random, data: bytes) -> bytes:
-    """Put another JSON value in the place of one."""
+    """Replace one JSON value with another."""
     try:
         value: Any = json.loads(data)
     except (ValueError, RecursionError):

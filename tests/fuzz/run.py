@@ -21,7 +21,7 @@ from mutate import mutate
 from seeds import seeds
 
 HEADROOM = 2 << 30
-"""Bytes of address space that the process may take beside what it has when it starts."""
+"""Bytes of address space that the process may take in addition to what it has when it starts."""
 
 
 def fuzz(first: int, count: int) -> dict[str, float]:
@@ -62,7 +62,7 @@ TOLD = [
     "the checks and a second, slow look that shares nothing with them; *announced* ones say that a large reply",
     "is to be fetched. A crash or a wrong acceptance ends the run. `make fuzz` regenerates it.",
 ]
-"""What the page says of its figures."""
+"""What the page says about its figures."""
 
 
 if __name__ == "__main__":

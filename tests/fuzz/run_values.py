@@ -51,7 +51,7 @@ TOLD = [
     "exception; *dropped* ones cost their sender the round there; *ended* are runs of two clients with",
     "adapters of two shapes, of which nobody can say which are right. `make fuzz` regenerates it.",
 ]
-"""What the page says of its figures."""
+"""What the page says about its figures."""
 
 
 if __name__ == "__main__":

@@ -120,14 +120,14 @@ class Replayed:
 
 
 class Gate:
-    """Says of replies whether they are admitted, by servers that are as before and made once."""
+    """Says whether replies are admitted, by servers that are made once and stay as they are."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._servers: dict[tuple[str, int], Federation] = {}
 
     def refusal(self, world: World, key: Key, data: bytes) -> Failure | None:
-        """Return why a changed reply is refused; None where it is admitted."""
+        """Return why a changed reply is refused, or None if it is admitted."""
         where = world.name, key[1]
         if where not in self._servers:
             self._servers[where] = world.server(self._folder, key[1])

@@ -1,4 +1,4 @@
-"""FedMD: what members say of gold texts becomes one in the LLM's tokens; who matches it, where, and when."""
+"""FedMD: the members' scores of gold texts are averaged in the LLM's tokens; who learns the average, and when."""
 
 from pathlib import Path as FilePath
 from typing import Any

@@ -35,7 +35,7 @@ def run(folder: FilePath, host: str, data: Any = None, **options: Any) -> Federa
 
 
 def studied(federated: Federation) -> set[tuple[str, str]]:
-    """Return question and text of all lessons on public samples, whoever studied them."""
+    """Return question and text of all lessons on public samples, of all parties."""
     studies = [study for name in KNOWS for study in federated.studies(name)]
     return {(each.question, each.chosen) for study in studies for each in study.lessons if each.sample_id[0] == "p"}
 

@@ -28,7 +28,7 @@ class Say:
 
 
 def chat(text: Any, log_probs: list[Any] | None = None, usage: tuple[int, int] | None = (10, 5), **choice: Any) -> Say:
-    """Answer in the chat style; `choice` has more of it, such as finish_reason, and `model` the name beside it."""
+    """Answer in the chat style; `choice` adds to the choice, such as finish_reason, and `model` is the model's name."""
     told = None if log_probs is None else {"content": [{"token": "x", "logprob": value} for value in log_probs]}
     model = {"model": choice.pop("model")} if "model" in choice else {}
     message = {"role": "assistant", "content": text, **choice.pop("message", {})}

@@ -1,4 +1,4 @@
-"""What a learner says of texts must not depend on what else is asked, in which order or batch."""
+"""A learner's outputs for a text do not depend on what else is asked, in which order or batch."""
 
 import math
 from typing import Any

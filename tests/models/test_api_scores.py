@@ -165,7 +165,7 @@ def test_one_text_that_is_never_scored_is_left_out_in_each_run(fault, place, loc
 
 @pytest.mark.parametrize("tokenizer", [True, False])
 def test_a_server_that_scores_wrongly_stops_the_run(tokenizer, local, tmp_path):
-    """As llama-cpp-python 0.3.36, which says of each token how likely it would be one place further."""
+    """As llama-cpp-python 0.3.36, which gives each token the likelihood that it would have one place further."""
     honest = scoring(local)
 
     def say(request: dict[str, Any], number: int) -> Say:

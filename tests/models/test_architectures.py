@@ -208,7 +208,7 @@ def test_the_verbs(folder: Path, whole: Any):
 
 
 def test_tokens_lead_back_to_the_text(whole: Any):
-    """The bytes of a text's tokens are the text, but for a space that sentencepiece puts in front."""
+    """The bytes of a text's tokens are the text, except for a space that sentencepiece puts in front."""
     tokens = whole.vocabulary().tokens
     for text, spelled in zip(PATHS, whole.tokenize(PATHS), strict=True):
         assert spelled is not None

@@ -1,4 +1,4 @@
-"""A cache with room holds what transformers' own holds, to the bit."""
+"""A cache that allocates in advance holds the same as transformers' own, bit for bit."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a learner saved comes back to the bit, or the weights that do not are named."""
+"""A saved learner comes back bit for bit, or the weights that do not are named."""
 
 import json
 import re

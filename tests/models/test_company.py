@@ -32,7 +32,7 @@ class Unmasked(LLAMA):
 
 
 class Neighbourly(LLAMA):
-    """Looks at what stands beside it in the batch."""
+    """Looks at its neighbours in the batch."""
 
     def forward(self, input_ids: Any = None, **told: Any) -> Any:
         embeddings = self.get_input_embeddings()(input_ids)

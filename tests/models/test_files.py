@@ -59,7 +59,7 @@ def indexed(index: Any) -> Spoil:
 
 
 def weight_map(folder: Path, **changes: str) -> dict[str, Any]:
-    """The index of a folder whose weights are all in SHARD, but for changes."""
+    """The index of a folder whose weights are all in SHARD, except for changes."""
     with safe_open(str(folder / WEIGHTS), framework="pt") as weights:
         return {"metadata": {}, "weight_map": dict.fromkeys(weights.keys(), SHARD) | changes}
 
@@ -69,7 +69,7 @@ def index_with(**changes: str) -> Spoil:
 
 
 def instead(name: str, make: Callable[[Path], object]) -> Spoil:
-    """Put what is no regular file in the place of one."""
+    """Replace a file with something that is not a regular file."""
 
     def spoil(folder: Path) -> None:
         (folder / (WEIGHTS if name == INDEX else name)).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Every backend writes what a model's own greedy loop writes; a sampled path is its own, whatever it is beside."""
+"""Every backend writes what a model's own greedy loop writes; a sampled path does not depend on its batch."""
 
 from pathlib import Path
 from typing import Any

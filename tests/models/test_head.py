@@ -1,4 +1,4 @@
-"""Logits only where they are needed: what the layer of the logits sees, and what is held beside it."""
+"""Logits only where they are needed: the input of the output head, and the memory that it takes."""
 
 from typing import Any
 

@@ -52,7 +52,7 @@ def test_gradients_flow_and_bfloat16_gives_float32(tiny: Any):
 BESIDE = torch.tensor(
     [[0, 3, 7], [1, 2, 4], [5, 6, 11], [0, 1, 9], [2, 3, 8], [0, 10, 11], [1, 5, 7], [2, 4, 9], [0, 0, 0]]
 )
-"""Three tokens beside each of the nine completion tokens; the last row's repeat, as those of unused places do."""
+"""Three tokens for each of the nine completion tokens; the last row repeats, as in unused places."""
 
 
 @pytest.mark.parametrize("chunk", [1, 30, 10**6])

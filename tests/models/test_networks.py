@@ -1,4 +1,4 @@
-"""The small networks, beside a slow or obvious computation of what they say."""
+"""The small networks, compared with a slow or obvious computation of their outputs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What ends a turn, whoever declares it, and that text of others stays text in turns of every style."""
+"""What ends a turn, in whichever file it is declared; texts of others stay texts in turns of every style."""
 
 import datetime
 from types import SimpleNamespace

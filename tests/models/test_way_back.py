@@ -157,7 +157,7 @@ def test_a_scripted_head_keeps_what_it_gives():
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1.3), (torch.bfloat16, 1.7)])
 def test_a_step_holds_the_logits_once(dtype: torch.dtype, most: float, monkeypatch: pytest.MonkeyPatch):
-    """1,000 × 2,000 logits, beside which float32 chunks of a tenth of them stand, several at once."""
+    """1,000 × 2,000 logits, next to several float32 chunks of a tenth of them."""
     monkeypatch.setattr(likelihood, "CHUNK", 100_000)
     head, n = nn.Linear(8, 2000, bias=False, dtype=dtype), 1000
     hidden, own = torch.randn(n, 8, dtype=dtype, requires_grad=True), torch.arange(n)

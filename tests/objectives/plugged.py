@@ -104,7 +104,7 @@ class RiskVariance(Objective):
 
 @OBJECTIVES.register("two_depths", needs=Needs(student=STUDY, exits=(0.5, 1.0)))
 class TwoDepths(Objective):
-    """Negative log-likelihood, and half-way up a linear probe, trained beside the model, that foretells the top."""
+    """Negative log-likelihood, and a linear probe at half depth, trained with the model, that predicts the top."""
 
     trained = ("probe",)
 

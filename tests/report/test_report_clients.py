@@ -78,7 +78,7 @@ def test_the_page_shows_both_tables_and_what_they_mean(tmp_path: Path):
     assert ["llm", "self-BLEU", "60.0", "70.0"] in page.rows
     single = run((100, 20.0, 30.0, 40.0))
     assert (fairness(View(single)).rows, by_size(View(single)).rows) == ([], [])
-    assert "There are no clients to set side by side." in Page(render(write_run(tmp_path / "one", single))).text
+    assert "There are not enough clients to compare." in Page(render(write_run(tmp_path / "one", single))).text
 
 
 def test_both_are_frames(tmp_path: Path):

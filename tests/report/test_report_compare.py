@@ -64,7 +64,7 @@ Rule = Callable[[int], bool]
 
 
 def answered(folder: Path, name: str, rules: Mapping[str, Rule], **task: object) -> Path:
-    """Write a run of one round after which a party is right as its rule says of a question's place, before it never."""
+    """Write a run of one round in which a party is right after it as its rule says, and never before it."""
     results = make_results(rounds=1, name=name)
     options = TASK | task
     of = load_task(OPTIONS.validate_python(options), {client: (client,) for client in CLIENTS}, 7)
@@ -134,9 +134,9 @@ def test_other_tasks_are_warned_of_and_have_no_interval(tmp_path: Path) -> None:
     noisy = answered(tmp_path / "b", "noisy", dict.fromkeys(CLIENTS, lambda _: True), noise=0.5)
     world = answered(tmp_path / "c", "world", dict.fromkeys(CLIENTS, lambda _: True), world=1)
     page = Page(compare([first, noisy, world], tmp_path / "compare.html"))
-    assert "noisy has another task than first (task.noise): a difference may be the task’s." in page.text
-    assert "world has another task than first (task.world): a difference may be the task’s." in page.text
-    assert "world answered other test questions than first: differences have no interval." in page.text
+    assert "noisy has another task than first (task.noise), which may explain a difference." in page.text
+    assert "world has another task than first (task.world), which may explain a difference." in page.text
+    assert "world answered other test questions than first, so differences have no interval." in page.text
     assert "noisy answered" not in page.text
     assert cell(page, "noisy", "clients, all domains")[0].startswith("100.0 from 0.0+50.0 [+")
     assert cell(page, "world", "clients, all domains") == ("100.0 from 0.0+50.0", "noise")

@@ -141,7 +141,7 @@ def test_a_comparison_is_the_table_of_the_page(run: RunResults, tmp_path: Path) 
     rows = shown(both._repr_html_(), tmp_path).rows
     assert rows == page.rows[: len(rows)]
     assert [row[0] for row in rows] == ["run", "lada", "random"]
-    assert "Differences are to the first run, lada." in both._repr_html_()
+    assert "Differences are from the first run, lada." in both._repr_html_()
     assert "random has no intervals of differences" in shown(both._repr_html_(), tmp_path).text
 
 

@@ -122,9 +122,9 @@ def test_long_lists_are_cut_and_say_by_how_much(tmp_path: Path, results: Results
     notices = tuple(f"round {n}: something" for n in range(130))
     page = page_of(tmp_path, results.model_copy(update={"missing": missing, "notices": notices}))
     assert page.text.count(": something") == 100
-    assert "30 more of these stand in results.json" in page.text
+    assert "results.json has 30 more of these" in page.text
     assert [CLIENTS[0], "all", "3 times", "silent"] in page.rows
-    assert "180 times in all" in page.text
+    assert "In total, 180 times" in page.text
     assert {row[-1] for row in listed(page)["rows"]} == {3}
 
 

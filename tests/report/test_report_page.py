@@ -73,7 +73,7 @@ def test_the_page_holds_the_rest_of_the_results(page: Page, results: Results) ->
     assert ["kitchen", "20.0\u202fs", "8.4\u202fs", "28.0\u202fs", "6.2\u202fs", "1\u202fmin 03\u202fs"] in page.rows
     assert ["2", "learn", "30.0\u202fs", "21.5\u202fs", "10.5\u202fs"] in page.rows
     assert ["2", "learn", "clinic", "33.0\u202fs", "–", "–"] in page.rows
-    assert "Exchange, 20.0 s in all" in page.text
+    assert "Exchange took 20.0 s in total" in page.text
     assert ["llm", "distil", "1", "400", "6400", "2100", "800", "512000", "1.832", "0.411"] in page.rows
     agreement = [number(results.of("clinic", round).agreement) for round in range(3)]
     assert ["clinic", "agreement", *agreement] in page.rows
@@ -204,7 +204,7 @@ def test_unknown_gold_is_not_called_right_or_wrong(tmp_path: Path, results: Resu
     sample = page.source[page.source.index("<article") : page.source.index("</article>")]
     assert sample.count('<span class="soft">not checked</span>') == 3
     assert "The right answer is not known." in sample
-    assert "Left out ○ against chosen ●" not in page.text
+    assert "Right answers: left out ○, chosen ●" not in page.text
     assert ">unknown</text>" in page.source
     assert next(r for r in page.rows if r[0] == "llm → clinic")[6] == "–"
 
@@ -215,7 +215,7 @@ def test_candidates_without_scores_still_tell_outcomes_and_reasons(tmp_path: Pat
         for i, row in enumerate(make_candidates(results, 20).to_pylist())
     ]
     page = page_of(tmp_path, results, pa.Table.from_pylist(rows, schema=SCHEMA))
-    assert page.source.count("Left out ○ against chosen ●</figcaption>") == 6
+    assert page.source.count("Right answers: left out ○, chosen ●</figcaption>") == 6
     assert 'class="chart strip"' not in page.source
 
 
@@ -281,7 +281,7 @@ def test_the_sentence_by_hand(results: Results) -> None:
     run = shorn(results, evaluations=evaluations(values))
     assert plain(sentence(View(run))) == (
         "In 2 rounds, 3 clients rose from 12.0 % to 50.0 % on all domains on average while learning from the LLM, and "
-        "the LLM lost 1.4 points on the clients’ domains; no private sample is part of any message by construction "
+        "the LLM lost 1.4 points on the clients’ domains; LaDa put no private sample into any message "
         "(see the ledger). The clients’ general skill stayed at 93.3 %."
     )
     alone = shorn(run, parties=run.parties[1:2], traffic=(), allocations=())

@@ -1,4 +1,4 @@
-"""FedMKT's homogeneous setting: adapters are averaged by private samples, and every client goes on with the average."""
+"""FedMKT's homogeneous setting: adapters are averaged by private samples, and all clients continue with the average."""
 
 from pathlib import Path as FilePath
 from typing import Any

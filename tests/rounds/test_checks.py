@@ -318,7 +318,7 @@ def test_kinds_that_may_be_missing():
 
 @pytest.mark.parametrize(("tokens", "size", "sound"), [(32, 1, True), (33, 1, False), (1, 2, False), (0, 1, True)])
 def test_a_likelihood_is_of_its_text(llm: Party, tmp_path: FilePath, tokens: int, size: int, sound: bool):
-    """Of one byte there are at most 16 tokens for it and 16 beside it; an API's word is of hidden tokens too."""
+    """One byte has at most 16 tokens for it and 16 more; the claims of an API may include hidden tokens."""
     for party, sender in ((llm, "a"), (make_party("a", {0}, tmp_path), "llm")):
         said = Likelihood(-1.0 if tokens else 0.0, -1.0 if tokens == 1 else 0.0, tokens, size)
         if tokens > 1:

@@ -30,7 +30,7 @@ from lada.rounds.wire import write
 
 
 class Faulty:
-    """Does what a test says in the place of each verb."""
+    """Does what a test says instead of each verb."""
 
     needs: Any = None
 

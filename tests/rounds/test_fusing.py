@@ -127,7 +127,7 @@ def test_a_choice_without_a_path_changes_nothing():
 
 
 class Fair(Fuser):
-    """Whoever has taught least so far, by name where that is the same; a receiver called `pupil` learns of itself."""
+    """The party that has taught least so far; ties go by name. A receiver called `pupil` learns from itself."""
 
     def fuse(
         self, state: State, receiver: str, offers: Mapping[str, Path], own: Path | None = None

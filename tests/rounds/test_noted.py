@@ -1,4 +1,4 @@
-"""Rows of a growing report, against a slow and obvious one: tuples that are put together anew for each row."""
+"""Rows of a growing report, compared with a slow and obvious one that builds the tuple again for each row."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a student tries it forgets again, but for what it keeps, and pays for with the study that follows."""
+"""A student forgets its trials except for those that it keeps, and the study that follows is shorter by their cost."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath

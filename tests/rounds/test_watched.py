@@ -84,7 +84,7 @@ def knowledge(party: Party, texts: list[str]) -> Knowledge:
 
 
 def learn(student: Party, round: int) -> None:
-    """Let a student choose, and then study the first two public samples beside two replayed ones."""
+    """Let a student choose, and then study the first two public samples with two replayed ones."""
     own, theirs = knowledge(student, [wrong(i, "a") for i in range(5)]), [right(i) for i in range(5)]
     allocate_offers(student, round, replace(knowledge(student, theirs), party="llm"), own, replay=REPLAY)
     distil(

@@ -105,7 +105,7 @@ def test_drawn_questions():
 
 
 def slowly(rule: Rule, line: list[str], first: list[str], argument: str | None) -> list[str]:
-    """Say what a rule does, in another way than the library: every move sorts the places anew."""
+    """Apply a rule in another way than the library: every move sorts all places again."""
     moves = [*rule.moves]
     if rule.kind == "first":
         moves = [moves[line.index(rule.thing) > 0]]

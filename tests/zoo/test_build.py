@@ -1,4 +1,4 @@
-"""Building a shipped model: the same bits from the same recipe, also after an interruption."""
+"""Building a shipped model: the same recipe gives the same model bit for bit, also after an interruption."""
 
 import dataclasses
 import json

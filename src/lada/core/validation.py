@@ -74,12 +74,16 @@ def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:
             return key, f"{given!r} is not valid; expected {expected}{hint}"
         case "value_error":
             return key, str(fault["ctx"]["error"])
-        case known if known in EXPECTED:
-            expected = EXPECTED[known].format(**fault.get("ctx", {}))
-            return key, f"{given!r} is not valid; expected {expected}{_unquoted(given, known)}"
-        case _:
-            message = fault["msg"]
-            return key, f"{given!r} is not valid: {message[:1].lower()}{message[1:]}"
+        case kind:
+            return key, f"{given!r} is not valid{_expected(fault)}{_unquoted(given, kind)}"
+
+
+def _expected(fault: Any) -> str:
+    """Return what pydantic expected, in our words if we have some."""
+    if expected := EXPECTED.get(fault["type"]):
+        return f"; expected {expected.format(**fault.get('ctx', {}))}"
+    message = fault["msg"]
+    return f": {message[:1].lower()}{message[1:]}"
 
 
 def _either(whats: list[str]) -> str:

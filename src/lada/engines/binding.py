@@ -41,9 +41,12 @@ def read_keys(folder: Path) -> dict[str, EllipticCurvePublicKey]:
     owners: dict[str, Path] = {}
     for file in sorted(folder.glob("*.pub")) if is_folder(folder) else ():
         if fault(file.stem):
-            raise InputError(f"keys: {str(file)!r} is not called after a client; expected NAME.pub, as in run.yaml")
+            raise InputError(
+                f"keys: {str(file)!r} is not named after a client; expected NAME.pub, with the name of a client in "
+                "run.yaml"
+            )
         if not is_file(file):
-            raise InputError(f"keys: {str(file)!r} is no file; expected a public key")
+            raise InputError(f"keys: {str(file)!r} is not a file; expected a public key")
         found[file.stem] = read_public(file, "keys")
         other = owners.setdefault(fingerprint(found[file.stem]), file)
         if other != file:
@@ -53,7 +56,7 @@ def read_keys(folder: Path) -> dict[str, EllipticCurvePublicKey]:
             )
     if same := same_folder(found):
         raise InputError(
-            f"keys: {same[0]}.pub and {same[1]}.pub differ in case alone; expected one file for each client"
+            f"keys: {same[0]}.pub and {same[1]}.pub differ only in case; expected one file for each client"
         )
     return found
 

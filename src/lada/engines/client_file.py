@@ -119,7 +119,7 @@ def read_client(file: Path) -> ClientFile:
 
 def _read(file: Path) -> Any:
     if not is_file(file):
-        raise InputError(f"there is no file {str(file)!r}; give the path of the YAML file `lada federation init` wrote")
+        raise InputError(f"there is no file {str(file)!r}; give the client.yaml that `lada federation init` wrote")
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:

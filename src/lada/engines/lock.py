@@ -49,15 +49,15 @@ def lock(folder: Path) -> int:
             name, version, *_ = parse_wheel_filename(file.name)
         except InvalidWheelFilename:
             raise InputError(
-                f"{WHEELS}: {file.name!r} is no wheel, and only wheels are installed without running their code; take "
-                "it out, or build one of it with: pip wheel --no-deps"
+                f"{WHEELS}: {file.name!r} is not a wheel, and only wheels install without running code; remove it, "
+                "or build a wheel of it: pip wheel --no-deps"
             ) from None
         with file.open("rb") as data:
             digest = hashlib.file_digest(data, "sha256").hexdigest()
         digests.setdefault(f"{name}=={version}", set()).add(digest)
     if not any(line.startswith(f"{DISTRIBUTION}==") for line in digests):
         raise InputError(
-            f"{WHEELS}: {str(wheels)!r} has no wheel of {DISTRIBUTION}; the Dockerfile beside it says how to fill "
+            f"{WHEELS}: {str(wheels)!r} has no wheel of {DISTRIBUTION}; the Dockerfile next to it says how to fill "
             "that folder"
         )
     lines = (f"{line} {' '.join(f'--hash=sha256:{one}' for one in sorted(digests[line]))}" for line in sorted(digests))

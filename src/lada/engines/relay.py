@@ -80,8 +80,8 @@ class Relay:
                 raise FederationError(f"the worker could not answer:\n{said['text']}")
             return reply
         raise FederationError(
-            f"the worker died {ATTEMPTS} times over phase {phase!r} of round {round}; see worker.log, for it may lack "
-            "memory"
+            f"the worker died {ATTEMPTS} times in phase {phase!r} of round {round}, perhaps for lack of memory; see "
+            "worker.log"
         )
 
     def _connect(self) -> socket.socket:

@@ -34,7 +34,7 @@ class ServerFile(Options):
 def read_server(file: Path) -> ServerFile:
     """Read a server's file. Raises InputError if it, or a file that it names, is wrong."""
     if not is_file(file):
-        raise InputError(f"there is no file {str(file)!r}; give that which `lada federation init` wrote")
+        raise InputError(f"there is no file {str(file)!r}; give the {FILE} that `lada federation init` wrote")
     try:
         data: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -46,8 +46,8 @@ def read_server(file: Path) -> ServerFile:
             raise InputError(f"{key}: there is no file {str(path)!r}; `lada federation init` writes one")
     if not is_file(file.parent / server.identity):
         raise InputError(
-            f"identity: there is no file {str(file.parent / server.identity)!r}; call `lada federation renew` where "
-            "`lada federation init` was called, and give server and clients the new identity files"
+            f"identity: there is no file {str(file.parent / server.identity)!r}; run `lada federation renew` where "
+            "`lada federation init` was run, and give server and clients the new identity files"
         )
     for key in ("key", "identity"):
         private = file.parent / getattr(server, key)

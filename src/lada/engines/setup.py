@@ -177,7 +177,8 @@ def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
     config = make_config(data)
     if isinstance(config.task, FilesTask) and config.task.test is None:
         raise InputError(
-            "task.test: missing; the parties of a deployment cannot hold a test back from each other's data"
+            "task.test: missing; in a deployment, nobody can take test questions from all clients' data, so name a "
+            "test file that all parties have"
         )
     return data, config
 

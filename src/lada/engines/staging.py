@@ -27,7 +27,7 @@ def staged(target: Path) -> Iterator[Path]:
             new.rename(target)
         except OSError as error:
             raise InputError(
-                f"--folder: {str(target)!r} cannot be written ({error.strerror}); give a folder that is not there yet"
+                f"--folder: {str(target)!r} cannot be written ({error.strerror}); give a folder that does not exist yet"
             ) from None
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)

@@ -181,7 +181,7 @@ def _raise_where_it_was_killed(file: Path, log: Path) -> None:
 
 def _raise_what_was_told(file: Path, log: Path) -> None:
     if not _outcome(file).exists():
-        raise FederationError(f"the server's process ended without a word; {last_words(log)}")
+        raise FederationError(f"the server's process ended without an error message; {last_words(log)}")
     outcome = json.loads(_outcome(file).read_bytes())
     if outcome:
         raise getattr(errors, outcome["kind"], FederationError)(outcome["text"])

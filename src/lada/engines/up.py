@@ -58,5 +58,5 @@ def _look(started: "dict[str, tuple[Popen[bytes], Path]]", deadline: float) -> N
             raise FederationError(f"{name} ended (code {process.returncode}); {last_words(log)}")
     if time.monotonic() > deadline:
         logs = ", ".join(str(log) for _, log in started.values())
-        raise FederationError(f"not all are connected after {SECONDS:g} s; see {logs}")
+        raise FederationError(f"not all clients have connected after {SECONDS:g} s; see {logs}")
     time.sleep(0.5)

@@ -49,7 +49,9 @@ class RunOfClient:
         if told := fault(run):
             raise FederationError(f"run: {told}")
         if run.lower() == LOGS:
-            raise FederationError(f"run: {run!r} is where this client's logs lie; let the server give it another name")
+            raise FederationError(
+                f"run: {run!r} is the folder of this client's logs; let the server give the run another name"
+            )
         self._client, self._base = client, base
         self._run = run
         self._folder = base / client.state / run
@@ -68,8 +70,8 @@ class RunOfClient:
         terms = self._terms()
         if terms is None:
             raise FederationError(
-                f"run {self._run}: no terms were taken; the server has to say hello first, and a message of a run "
-                "that this client has no part in is refused"
+                f"run {self._run}: this client has accepted no terms for it, so it refuses the message; the server has "
+                "to send its terms first"
             )
         config, place = merge_terms(self._client, terms), self._place(terms)
         return Node(config, place, lambda: task_of(config, self._base), self._client.name, to_file(place))
@@ -89,18 +91,18 @@ class RunOfClient:
         except ValueError as error:
             raise FederationError(f"terms: they cannot be read; do both sides run the same version? {error}") from None
         if terms.run != self._run:
-            raise FederationError(f"terms: they are of run {terms.run!r}, and the message of {self._run!r}")
+            raise FederationError(f"terms: they are for run {terms.run!r}, but the message is for {self._run!r}")
         before = self._terms()
         if before is not None and before.model_copy(update={"rounds": terms.rounds}) != terms:
             raise FederationError(
-                f"terms: they are not those that run {self._run} began with; another sender uses the server's name, or "
-                "the server's files were changed: let it begin a new run"
+                f"terms: they differ from those with which run {self._run} began. Either another sender uses the "
+                "server's name, or the server's files have changed; ask its operator to begin a new run"
             )
         if before is not None and terms.rounds < before.rounds:
             raise FederationError(
-                f"terms: they give the run {self._run} fewer rounds, {terms.rounds}, than those taken last, "
-                f"{before.rounds}; so they are older and a replay, or the server was set back: continue it with at "
-                f"least {before.rounds} rounds"
+                f"terms: they give run {self._run} {counted(terms.rounds, 'round')}, but this client has accepted "
+                f"{before.rounds} before. Either they are a replay, or the server was set back; ask its operator to "
+                f"continue with at least {before.rounds} rounds"
             )
         config = merge_terms(self._client, terms)
         task = task_of(config, self._base)
@@ -121,8 +123,8 @@ class RunOfClient:
             begun.write(self._folder, found)
         elif changed := begun.changed(self._folder, found):
             raise FederationError(
-                f"{', '.join(changed)}: not as this client began the run {self._run} with; restore it, or let the "
-                "server begin a new run"
+                f"{', '.join(changed)}: changed since this client began run {self._run}; restore it, or ask the "
+                "server's operator to begin a new run"
             )
 
     def _terms(self) -> Terms | None:

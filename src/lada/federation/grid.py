@@ -106,7 +106,7 @@ def read_message(data: bytes) -> Message:
     try:
         return message_from_proto(Proto.FromString(data))
     except Exception as error:  # protobuf and Flower may raise anything on bytes made to break them
-        raise FederationError("message: not one of Flower's") from error
+        raise FederationError("message: it is not a message of Flower") from error
 
 
 def open_clients(config: str, emit: Emit) -> Handle:

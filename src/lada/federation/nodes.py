@@ -73,7 +73,7 @@ class Node:
         kept = self._kept() if what.start == 0 else Kept.read(self._place.checkpoint(self._name))
         key = f"{round}-{what.phase}"
         if not isinstance(kept.reply, Parts) or what.kind not in kept.reply or key != next(reversed(kept.answered)):
-            raise FederationError(f"fetch: there is no such part of the reply to {key} any more")
+            raise FederationError(f"fetch: the reply to {key} no longer has this part")
         return kept.reply.piece(what.kind, what.start, what.length)
 
     def _kept(self) -> "Kept":
@@ -187,14 +187,14 @@ class Kept:
         """Return the reply to a message that was answered before. Raises FederationError if it cannot be repeated."""
         if self.answered[asked.key] != asked.digest:
             raise FederationError(
-                f"message {asked.key}: it was answered before with other content; another sender uses the server's "
-                "name, "
-                "or two servers have the same name. Nothing was changed; ask the server's operator"
+                f"message {asked.key}: this client answered it before, with other content. Either another sender uses "
+                "the server's name, or two servers have the same name. Nothing was changed; ask the server's operator"
             )
         if asked.key != next(reversed(self.answered)):
             raise FederationError(
-                f"message {asked.key}: it was answered before, and others since; it is a replay. Nothing was changed; "
-                "ask the server's operator whether the run was set back to an older copy of its folder"
+                f"message {asked.key}: this client answered it before, and later ones since, so it is a replay. "
+                "Nothing was changed; ask the server's operator whether the run was set back to an older copy of its "
+                "folder"
             )
         return self.reply
 

@@ -267,8 +267,8 @@ def check_owner(saved: Path, name: str) -> None:
     file = saved / OWNER
     if file.exists() and (owner := file.read_bytes()) != name.encode():
         raise LadaError(
-            f"checkpoint {str(saved)!r}: it is that of {owner.decode(errors='replace')!r}, not of {name!r}; put each "
-            "back into its own folder"
+            f"checkpoint {str(saved)!r}: it belongs to {owner.decode(errors='replace')!r}, not to {name!r}; put "
+            "each back into its own folder"
         )
 
 

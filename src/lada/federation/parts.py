@@ -76,7 +76,9 @@ class Parts(Known):
     def _check(self, kind: str, digest: str) -> None:
         file = self._file(kind)
         if self._written.get(file.relative_to(self._folder.parent).as_posix()) != digest:
-            raise LadaError(f"{str(file)!r} is not as it was written; continue with --resume, which asks for it again")
+            raise LadaError(
+                f"{str(file)!r} has changed since it was written; continue with --resume, which asks for it again"
+            )
 
     def _file(self, kind: str) -> Path:
         return self._folder / str(self._numbers[kind])

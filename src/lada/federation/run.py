@@ -69,7 +69,7 @@ def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | No
     """Run the server's half over Flower's grid, in one of Flower's processes."""
     prepared = prepare(config, place.base)
     if changed := begun.changed(place.folder, given(config, prepared[0])):
-        raise FederationError(f"{', '.join(changed)}: changed since the run was handed to Flower; put them back")
+        raise FederationError(f"{', '.join(changed)}: changed since the run was handed to Flower; restore them")
     with registries_frozen(), run_lock(place.folder):
         Run(config, place, ignore, *prepared, grid, binding).go()
 

@@ -11,7 +11,7 @@ from lada.rounds.outline import EVALUATING, REPORTING, evaluating_everybody, stu
 
 
 class Standalone(Host):
-    """Private studies only, step-matched to a host with lessons."""
+    """Each client studies only its private data, for as many steps as a client that collaborates."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

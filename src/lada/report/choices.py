@@ -51,12 +51,12 @@ def overview(view: View) -> Table:
     places = {direction: place for place, direction in enumerate(_directions(view))}
     records = sorted(view.results.allocations, key=lambda r: (places[r.teacher, r.student], r.round))
     diagnostics = sorted({name for record in records for name in record.diagnostics})
-    head = ("teacher → student", "round", "candidates", "chosen", "by teacher’s path", "by student’s path",
+    head = ("teacher → student", "round", "candidates", "chosen", "teacher’s path", "student’s path",
             "chosen paths right, %", "sound, %", *diagnostics)  # fmt: skip
     if view.many:
         caption = (
-            "The numbers of candidates and of chosen ones, and the allocators’ own diagnostics, as means over pairs. "
-            "A candidate is a public sample that the student may learn."
+            "How many candidates there were, how many were chosen, and the allocators’ own diagnostics, as means over "
+            "pairs. A candidate is a public sample that the student may study."
         )
         return Table(head, _means(view, records, diagnostics), caption)
     rows = [
@@ -74,8 +74,8 @@ def overview(view: View) -> Table:
         for record in records
     ]
     caption = (
-        "The numbers of candidates and of chosen ones, and the allocator’s own diagnostics. A candidate is a public "
-        "sample that the student may learn."
+        "How many candidates there were, how many were chosen, and the allocator’s own diagnostics. A candidate is a "
+        "public sample that the student may study."
     )
     return Table(head, rows, caption)
 
@@ -226,7 +226,7 @@ def _direction(teacher: str, student: str, tallies: Mapping[int, Tally]) -> Dire
         for who, changes in outcome
     ]
     if any(changes for _, changes in known):
-        title = "Left out ○ against chosen ●"
+        title = "Right answers: left out ○, chosen ●"
         description = f"Percent of right answers of {teacher} and {student} among candidates left out and chosen."
         charts.append(dumbbell(title, description, known, ends=("left out", "chosen")))
     return Direction(teacher, student, charts, _reasons(rounds))
@@ -237,8 +237,8 @@ def _scores(teacher: str, round: int, tally: Tally) -> Markup | None:
     if not tally.dots:
         return None
     description = (
-        f"Score of each candidate against its difficulty in round {round}: left out on the left of a column, chosen on "
-        f"the right; a dot where {teacher} was right, a cross where it was wrong, a bar where it is unknown."
+        f"Score of each candidate against its difficulty in round {round}. In each column, left-out candidates are on "
+        f"the left and chosen ones on the right. A dot: {teacher} was right; a cross: wrong; a bar: unknown."
     )
     return strip(f"Round {round}", description, tally.dots, counts=tally.scored, most=DRAWN, threshold=tally.threshold)
 
@@ -257,8 +257,8 @@ def _reasons(rounds: Mapping[int, Tally]) -> Table:
         table.append((NONE, f"{len(total) - len(common)} rarer reasons", *(f"{number_of}" for number_of in rest)))
     head = ("", "reason", *(f"round {round}" for round in rounds))
     caption = (
-        "How many candidates were chosen or left out, by the allocator’s reason. Where it gave none for leaving them "
-        "out, the row says whose answer was right."
+        "How many candidates were chosen or left out, by the allocator’s reason. If it left candidates out without a "
+        "reason, the row says whose answer was right."
     )
     return Table(head, table, caption, 2)
 

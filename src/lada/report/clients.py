@@ -126,8 +126,8 @@ def fairness(view: View) -> Table:
     caption = (
         "Accuracy of the clients on all domains: the mean, the mean of the worst tenth of them (at least one), and the "
         "standard deviation in points. The last two columns are Spearman’s rank correlations over clients, from −1 to "
-        "1, for three clients or more. The first says whether those that gained most agree most with the LLM: a gain "
-        "without agreement was learnt elsewhere. The second says whether more private samples go with more accuracy."
+        "1, for three clients or more. The first is between a client’s gain and its agreement with the LLM; a gain "
+        "without agreement was learnt elsewhere. The second is between accuracy and the number of private samples."
     )
     return Table(head, rows, caption, 1)
 
@@ -140,9 +140,9 @@ def by_size(view: View) -> Table:
             "self-BLEU")  # fmt: skip
     rows = [_row(group) for group in groups] if len(known) > 1 else []
     caption = (
-        "Performance against data size, from the fewest private samples to the most. Fidelity is the BLEU of a "
-        "client’s paths against the LLM’s for the same questions: high accuracy with low fidelity is another way to "
-        "reason. Self-BLEU is that of each path against the client’s others: the higher, the less varied."
+        "Accuracy by data size, from the fewest private samples to the most. Fidelity is the BLEU of a client’s paths "
+        "against the LLM’s for the same questions. High accuracy with low fidelity means that the client reasons in "
+        "another way. Self-BLEU compares each path with the client’s others; a high value means little variety."
     )
     return Table(head, rows, caption, 2)
 

@@ -73,7 +73,7 @@ def compare(run_folders: Sequence[Path], target: Path) -> Path:
 def read_answers(run_folders: Sequence[Path]) -> dict[str, Answers]:
     """Return runs by their names, in order. Raises InputError as `compare` does."""
     if not run_folders:
-        raise InputError("compare: no run folder was named; expected one or more, the first is what others compare to")
+        raise InputError("compare: no run folder was named; give at least one. All others are compared with the first")
     runs = [(folder, View(read_results(folder))) for folder in run_folders]
     return {name: Answers(*run) for name, run in zip(_named(runs), runs, strict=True)}
 
@@ -133,12 +133,12 @@ def task_warnings(answers: Mapping[str, Answers]) -> list[tuple[str, str]]:
     for name, other in others:
         mine = _flat({"task": other.view.results.config.get("task")})
         if keys := [key for key in dict.fromkeys((*task, *mine)) if task.get(key) != mine.get(key)]:
-            told = f"has another task than {first_name} ({', '.join(keys)}): a difference may be the task’s"
+            told = f"has another task than {first_name} ({', '.join(keys)}), which may explain a difference"
             found.append((name, told))
         if first.task is None or other.task is None:
-            found.append((name, "has no intervals of differences: a run’s test questions cannot be read"))
+            found.append((name, "has no intervals of differences, since the test questions of a run cannot be read"))
         elif not same_questions(first, other):
-            found.append((name, f"answered other test questions than {first_name}: differences have no interval"))
+            found.append((name, f"answered other test questions than {first_name}, so differences have no interval"))
     return found
 
 
@@ -191,8 +191,8 @@ def table_of_runs(answers: Mapping[str, Answers]) -> Table:
         for name, view in views.items()
     ]
     caption = (
-        "Percent of test questions right after the last round, and before the first. Below it, the difference to the "
-        "first run in points, with its 95 % interval, paired by question. It has a colour if the interval does not "
+        "Percent of test questions right after the last round, and before the first. Below it is the difference from "
+        "the first run in points, with its 95 % interval, paired by question. It has a colour if the interval does not "
         "contain 0. The interval does not cover other seeds. Values of clients are means over clients."
     )
     return Table(("run", *MEASURES, "traffic", "time"), rows, caption)

@@ -139,11 +139,11 @@ def time(view: View) -> tuple[Figure, Table]:
         "Who did what when", "What each party did when, from the start of the run.", rows, show=duration, width=WIDE
     )
     told = (
-        "A bar is one phase of one party, at its time in the run. Gaps are waiting. The run took "
+        "A bar is one phase of one party, at its time in the run. In the gaps, the party waited. The run took "
         f"{duration(view.results.wall_clock.seconds)} with {counted(len(view.parties), 'party', 'parties')}."
     )
     if view.many:
-        told += f" Of the clients, the {len(busiest)} that computed longest are drawn."
+        told += f" The chart has the {len(busiest)} clients that computed longest."
         sums = [_seconds(by_party[client.name], styles) for client in view.clients]
         columns = [(column, _passed) for column in zip(*sums, strict=True)]
         cells += spread_rows(view.crowd, [*columns, (map(sum, sums), _passed)])
@@ -191,14 +191,14 @@ def exchange(view: View) -> tuple[Table, Table]:
         for row in times
         for one in (nlargest(SLOWEST, row.clients, key=lambda one: one.elapsed) if view.many else row.clients)
     ]
-    caption = "Exchange by client: from a message to the complete reply, and what of it was not computing."
+    caption = "Exchange by client: the time from a message to the complete reply, and how much of it was not computing."
     if view.many:
-        caption += f" Of each phase the {SLOWEST} slowest clients; results.json has all."
+        caption += f" The table has the {SLOWEST} slowest clients of each phase; results.json has all."
     known = [row.exchange for row in times if row.exchange is not None]
     told = (
-        f"Exchange, {duration(sum(known))} in all: how long the server only waited, less what the slowest client says "
-        "that it computed. A client that waits for a free worker of its machine is counted as exchanging; what passed "
-        "while the server computed, and replies from before a run was resumed, are not counted."
+        f"Exchange took {duration(sum(known))} in total. It is the time in which the server only waited, minus the "
+        "computing time that the slowest client reports. Waiting for a free worker counts as exchange. Messages that "
+        "passed while the server computed do not count, and neither do replies from before a run was resumed."
     )
     return (
         Table(("round", "phase", "server waited", "slowest client computed", "exchange"), phases, told, 2),

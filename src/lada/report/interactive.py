@@ -135,7 +135,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         return fill(
             "inline.html.j2",
-            told=f"Differences are to the first run, {next(iter(self._answers))}.",
+            told=f"Differences are from the first run, {next(iter(self._answers))}.",
             warnings=comparison.task_warnings(self._answers),
             table_of=comparison.table_of_runs(self._answers),
             where=None,

@@ -203,7 +203,7 @@ def _ends_table(view: View, part: str, keys: list[str], caption: str) -> Table:
         mean = {change.label: change for change in _mean_changes(view, part, keys)}
         rows.append((f"{view.crowd}, mean", *(_moved(mean.get(key, Change(key, None, None))) for key in keys)))
         rows.append((f"{view.crowd}, lost", *_losers(view, part, keys)))
-        caption += " Below the means stands how many clients lost something."
+        caption += " The last row counts the clients that lost accuracy."
     if part == "domains":
         caption += " ◆ marks a domain of the party’s own."
     return Table(("party", *keys), rows, caption)
@@ -276,11 +276,12 @@ def studies(view: View) -> Table:
     )
     if faulty := view.results.faulty_studies():
         more = f"; and {len(faulty) - MANY} more, see results.json" if len(faulty) > MANY else ""
-        caption += f" Not as it should be: {'; '.join(faulty[:MANY])}{more}."
+        caption += f" Problems: {'; '.join(faulty[:MANY])}{more}."
     if all(s.epsilon is None for s in view.results.studies):
         return Table(head, [row[:-1] for row in rows], caption, 2)
     caption += (
-        " ε: spent by a party’s studies under differential privacy by then; their losses and tokens are not told."
+        " ε is the privacy spent by all of a party’s studies under differential privacy so far. The party does not "
+        "report their losses and tokens."
     )
     return Table((*head, "ε"), rows, caption, 2)
 
@@ -315,9 +316,10 @@ def memberships(view: View) -> Table:
         for m in found
     ]  # fmt: skip
     caption = (
-        "Membership inference: the chance that a studied sample looks more familiar to the model than another of the "
-        "same domains (0.5 is guessing), and percent of members found where 1 % of the others are taken for members."
+        "Membership inference asks whether the model has studied a sample. AUC is the chance that a studied sample (a "
+        "member) looks more familiar to the model than another sample of the same domains; 0.5 is guessing. Found is "
+        "the percentage of members that are recognised if 1 % of the others are taken for members."
     )
     if len(found) < len(view.results.memberships):
-        caption += f" Of {len(view.results.memberships)} rows these are the highest; results.json has all."
+        caption += f" The table has the highest of {len(view.results.memberships)} rows; results.json has all."
     return Table(("party", "attack", "round", "AUC (95 %)", "found", "members", "others"), rows, caption, 2)

@@ -87,21 +87,21 @@ def _change_of(before: float, after: float) -> Markup:
 
 def _boundary(view: View) -> str:
     if view.results.traffic:
-        return "; no private sample is part of any message by construction (see the ledger)"
+        return "; LaDa put no private sample into any message (see the ledger)"
     return "; no message was exchanged" if len(view.parties) > 1 else ""
 
 
 def summary(view: View) -> Table:
     """Return one row per party: name and model, before and after, traffic, seconds."""
     caption = (
-        "Percent right before the first round → after the last, with 95 % intervals. General skill needs no domain "
-        "knowledge; a fall means forgetting."
+        "Percent of test questions right before the first round → after the last, with 95 % intervals. General skill "
+        "needs no domain knowledge; if it falls, the model has forgotten something."
     )
     rows = [_party(view, party) for party in view.listed]
     if not view.many:
         return Table(HEAD, rows, caption, 2)
     models = counted(len({client.model for client in view.clients}), "model")
-    caption += f" Below: where the {view.crowd} lie, each number by itself."
+    caption += f" The last rows show how each number is distributed over the {view.crowd}."
     return Table(HEAD, [*rows, *_crowd(view, models)], caption, 2)
 
 
@@ -159,7 +159,7 @@ def extremes(view: View) -> list[Table]:
     moved.sort(key=lambda pair: (-pair[0], pair[1].name))
     lost = sum(change < 0 for change, _ in moved)
     least = (
-        f"The {EXTREMES} that gained least, or lost; {counted(lost, 'client')} of {len(moved)} stand lower than before."
+        f"The {EXTREMES} that gained least, or lost. {lost} of {len(moved)} clients have a lower accuracy than before."
     )
     return [
         Table(HEAD, [_party(view, client) for _, client in clients], caption, 2)
@@ -205,11 +205,13 @@ def _change(before: Evaluation | None, after: Evaluation | None, measure: str) -
 def missing(view: View) -> Table:
     """Return the missing clients with time and reason; if there are many, how often the most frequent ones were
     missing."""
-    head, caption = ("client", "round", "phase", "why"), "Clients without which a phase went on."
+    head, caption = ("client", "round", "phase", "why"), "Clients without which a phase continued."
     if view.many and len(view.results.missing) > MANY:
         times = Counter((gone.party, gone.why) for gone in view.results.missing)
         rows = [(party, "all", counted(count, "time"), why) for (party, why), count in times.most_common(MANY)]
-        caption += f" {len(view.results.missing)} times in all; these were missing most, results.json has each time."
+        caption += (
+            f" In total, {len(view.results.missing)} times. These were missing most often; results.json has each time."
+        )
         return Table(head, rows, caption, 4)
     rows = [(gone.party, f"{gone.round}", gone.phase, gone.why) for gone in view.results.missing]
     return Table(head, rows, caption, 4)

@@ -1,4 +1,4 @@
-"""What a run prints while it runs: live bars on a terminal, plain lines elsewhere."""
+"""What a run prints while it runs: live bars on a terminal, one growing output in a notebook, plain lines elsewhere."""
 
 import threading
 from collections.abc import Iterator
@@ -17,6 +17,25 @@ if TYPE_CHECKING:
     from lada.rounds.party import Emit
 
 
+class CellOutput:
+    """One output of a notebook's cell that grows by a line at a time."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._handle: Any = None
+
+    def add(self, line: str) -> None:
+        """Append a line."""
+        from IPython.display import display  # here, since only notebooks have it
+
+        self._lines.append(line)
+        content = {"text/plain": "\n".join(self._lines)}
+        if self._handle is None:
+            self._handle = display(content, raw=True, display_id=True)
+        else:
+            self._handle.update(content, raw=True)
+
+
 class LiveView:
     """Shows a run's events: one bar for each working party, removed when its phase ends.
 
@@ -26,6 +45,7 @@ class LiveView:
     def __init__(self, console: Console) -> None:
         self.folder: str | None = None
         self._console = console
+        self._output = CellOutput() if console.is_jupyter else None
         self._lock = threading.Lock()
         self._bars: dict[str, TaskID] = {}
         self._many: frozenset[str] = frozenset()
@@ -56,7 +76,10 @@ class LiveView:
                 show(event)
 
     def _say(self, text: str) -> None:
-        self._console.print(in_one_line(text), highlight=False, soft_wrap=True)
+        if self._output:  # each line that rich prints in a notebook would be an output of its own
+            self._output.add(in_one_line(text))
+        else:
+            self._console.print(in_one_line(text), highlight=False, soft_wrap=True)
 
     def _on_run(self, event: dict[str, Any]) -> None:
         self.folder = event["folder"]
@@ -70,8 +93,8 @@ class LiveView:
 
     def _on_round(self, event: dict[str, Any]) -> None:
         self._tell_evaluated(event["time"])
-        what = "evaluate all parties before training" if event["round"] == 0 else f"of {event['rounds']}"
-        self._say(f"[{event['time']:6.1f} s] round {event['round']}: {what}")
+        what = ": evaluate all parties before training" if event["round"] == 0 else f" of {event['rounds']}"
+        self._say(f"[{event['time']:6.1f} s] round {event['round']}{what}")
 
     def _on_phase(self, event: dict[str, Any]) -> None:
         if not self._console.is_terminal and event["party"] not in self._many:

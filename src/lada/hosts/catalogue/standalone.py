@@ -8,7 +8,7 @@ from lada.hosts.base import HOSTS, Host
 
 @HOSTS.register("standalone", needs=needs(student={Verb.ANSWER, Verb.STUDY}), tags=("supervised",))
 def standalone(options: Options) -> Host:
-    """Private studies only, step-matched to a host with lessons."""
+    """Each client studies only its private data, for as many steps as a client that collaborates."""
     from lada.hosts.standalone import Standalone
 
     return Standalone(options)
