@@ -70,8 +70,8 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             client(distil={"optimisation": {"clipp": 1}}),
-            "clients.clinic.distil.optimisation.clipp: unknown key (its value is 1); expected one of betas, clip, floor, "
-            "learning_rate, warm_up, weight_decay; did you mean 'clip'?",
+            "clients.clinic.distil.optimisation.clipp: unknown key (its value is 1); expected one of betas, clip, "
+            "floor, learning_rate, warm_up, weight_decay; did you mean 'clip'?",
         ),
         (
             {"task": {"kind": "rulebooks", "publik": 3}},
@@ -127,8 +127,8 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ),
         (
             client(private={"optimisation": {"learning_rate": "1e-4"}}),
-            "clients.clinic.private.optimisation.learning_rate: '1e-4' is not valid; expected a number; YAML reads this as "
-            "text, so write 1.0e-4",
+            "clients.clinic.private.optimisation.learning_rate: '1e-4' is not valid; expected a number; YAML reads this "
+            "as text, so write 1.0e-4",
         ),
         (
             client(private={"steps": 0}),
@@ -460,7 +460,7 @@ def test_the_schema_knows_every_methods_options():
     assert {kind: sorted(rows) for kind, rows in methods.items()} == {
         kind: point.registry.names() for kind, point in POINTS.items()
     }
-    assert methods["allocator"]["lada"]["properties"]["laps"]["default"] == 10
+    assert methods["allocator"]["race"]["properties"]["laps"]["default"] == 10
     assert json.loads(json.dumps(schema)) == schema
 
 
