@@ -127,8 +127,8 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ),
         (
             client(private={"optimisation": {"learning_rate": "1e-4"}}),
-            "clients.clinic.private.optimisation.learning_rate: '1e-4' is not valid; expected a number; YAML reads this "
-            "as text, so write 1.0e-4",
+            "clients.clinic.private.optimisation.learning_rate: '1e-4' is not valid; expected a number; YAML reads "
+            "this as text, so write 1.0e-4",
         ),
         (
             client(private={"steps": 0}),
