@@ -334,7 +334,7 @@ if __name__ == "__main__":
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--allocator", default="dual_min_ce", help="`lada` trains its networks for two epochs")
+    parser.add_argument("--allocator", default="dual_min_ce", help="`lada_paper` also trains its networks")
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--one", nargs=4, metavar=("CLIENTS", "SAMPLES", "ROUNDS", "ALLOCATOR"), help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -460,7 +460,7 @@ def test_the_schema_knows_every_methods_options():
     assert {kind: sorted(rows) for kind, rows in methods.items()} == {
         kind: point.registry.names() for kind, point in POINTS.items()
     }
-    assert methods["allocator"]["lada"]["properties"]["laps"]["default"] == 10
+    assert methods["allocator"]["race"]["properties"]["laps"]["default"] == 10
     assert json.loads(json.dumps(schema)) == schema
 
 

@@ -134,7 +134,7 @@ def test_the_probe_sees_what_is_imported(ran: Ran) -> None:
         (["run", DEMO, "--set", "allocator.name=randon"], "did you mean 'random'?"),
         (["run", DEMO, "--set", "objective.name=sf"], "did you mean 'sft'?"),
         (["run", DEMO, "--set", "host.options.tires=2"], "host.options.tires"),
-        (["run", DEMO, "--set", "allocator={name: lada, options: {laps: -1}}"], "allocator.options.laps"),
+        (["run", DEMO, "--set", "allocator={name: race, options: {laps: -1}}"], "allocator.options.laps"),
         (["run", DEMO, "--set", "trackers=[{name: wandbb}]"], "did you mean 'wandb'?"),
         (["doctor", DEMO, "--set", "roundz=2"], "unknown key"),
         (["tasks", "show", DEMO, "--set", "roundz=2"], "unknown key"),

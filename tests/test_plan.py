@@ -388,7 +388,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
 
 
 def test_trials_are_part_of_the_study_that_follows() -> None:
-    config = small(allocator={"name": "lada", "options": {"laps": 4, "warm_up": 0.125, "lap": 0.04}})
+    config = small(allocator={"name": "race", "options": {"laps": 4, "warm_up": 0.125, "lap": 0.04}})
     for party in (config["server"], *config["clients"]):
         party["distil"] = {"steps": 100, "batch_size": 4}
     plan = lada.plan(config)
@@ -412,9 +412,9 @@ def test_trials_are_part_of_the_study_that_follows() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"allocator": {"name": "lada", "options": {"laps": 0}}}, {"host": "fedavg"}, {"allocator": "verified"}],
+    [{"allocator": {"name": "race", "options": {"laps": 0}}}, {"host": "fedavg"}, {"allocator": "lada"}],
 )
 def test_who_tries_nothing_has_no_trials_in_the_plan(changes: dict[str, Any]) -> None:
-    plan = lada.plan(small(**({"allocator": "lada"} | changes)))
+    plan = lada.plan(small(**({"allocator": "race"} | changes)))
     assert not {step.phase for rounds in plan.schedule for step in rounds.steps} & {"read", "try"}
     assert not any("on trial" in notice for notice in plan.notices)

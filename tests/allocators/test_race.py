@@ -1,4 +1,4 @@
-"""LaDa's filter, with a made student: a copy finds likelier what is in the style of what it studied last."""
+"""The race, with a made student: a copy finds likelier what is in the style of what it studied last."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from tables import Row, candidates, chosen, make, rows
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
-from lada.allocators.lada import ALIKE, DECIDED, FEWEST, Race
+from lada.allocators.race import ALIKE, DECIDED, FEWEST, Finish
 from lada.allocators.selection import Budgeted
 from lada.core.needs import needs
 from lada.core.terms import Allocation, Verb
@@ -102,7 +102,7 @@ def offered(
 def let_choose(
     table: Candidates, state: State | None = None, **options: Any
 ) -> tuple[State, Allocation, dict[str, float]]:
-    filter = make("lada", **options)
+    filter = make("race", **options)
     return filter.apply(filter.init(1) if state is None else state, table)
 
 
@@ -226,13 +226,13 @@ def test_from_the_middle_on_a_race_ends_when_it_is_decided_or_the_copies_are_ali
 
 def test_a_race_by_hand():
     solved = np.array([[1, 1, 1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 1, 0]], bool)
-    race = Race(("a", "b"), solved[0], solved[1], np.zeros(3))
+    race = Finish(("a", "b"), solved[0], solved[1], np.zeros(3))
     chance = 14 / 64  # five against one
     assert (race.winner, race.chance) == (0, pytest.approx(chance))
     assert race.diagnostics() == {"worse copy": 0.25, "better copy": 0.75, "chance": pytest.approx(chance)}
-    turned = Race(("a", "b"), solved[1], solved[0], np.zeros(3))
+    turned = Finish(("a", "b"), solved[1], solved[0], np.zeros(3))
     assert (turned.winner, turned.diagnostics()) == (1, race.diagnostics())
-    assert Race(("a", "b"), solved[0], solved[0], np.zeros(3)).winner == 0
+    assert Finish(("a", "b"), solved[0], solved[0], np.zeros(3)).winner == 0
 
 
 def test_only_what_the_teacher_alone_gets_right_is_a_candidate():
@@ -448,16 +448,16 @@ def test_the_order_of_samples_does_not_matter_where_nothing_is_drawn():
 
 def test_what_it_needs_of_the_parties():
     sure, trying = {Verb.ANSWER, Verb.CONFIDENCE}, {Verb.READ, Verb.STUDY, Verb.JUDGE}
-    assert ALLOCATORS.make("lada", {"laps": 2, "warm_up": 0.25, "lap": 0.125}).needs == needs(
+    assert ALLOCATORS.make("race", {"laps": 2, "warm_up": 0.25, "lap": 0.125}).needs == needs(
         sure, sure | trying, own_paths=True, tries=0.75
     )
-    assert ALLOCATORS.make("lada", {"laps": 0}).needs == needs(sure, sure, own_paths=True)
+    assert ALLOCATORS.make("race", {"laps": 0}).needs == needs(sure, sure, own_paths=True)
 
 
 def test_trials_leave_something_of_the_budget():
-    assert ALLOCATORS.make("lada", {"laps": 10, "lap": 0.04, "warm_up": 0.1}).needs.tries == pytest.approx(0.9)
+    assert ALLOCATORS.make("race", {"laps": 10, "lap": 0.04, "warm_up": 0.1}).needs.tries == pytest.approx(0.9)
     with pytest.raises(ValidationError, match=r"warm_up \+ 2 · laps · lap is 0.98 of the study's budget; expected 0.9"):
-        make("lada", laps=11, lap=0.04, warm_up=0.1)
+        make("race", laps=11, lap=0.04, warm_up=0.1)
 
 
 def test_in_the_control_a_coin_decides_which_copy_was_the_better():
@@ -466,7 +466,7 @@ def test_in_the_control_a_coin_decides_which_copy_was_the_better():
         students = [Student(range(0, 100, 2)) for _ in range(2)]
         (_, plain, told), (_, shuffled, dealt) = (
             make(name, laps=2).apply({}, offered([NEW] * 100, student, seed=seed))
-            for name, student in zip(("lada", "lada_shuffled"), students, strict=True)
+            for name, student in zip(("race", "race_shuffled"), students, strict=True)
         )
         assert students[0].log == students[1].log
         assert (told["better copy"], told["worse copy"], told["chance"]) == (1, 0, dealt["chance"])
@@ -481,8 +481,8 @@ def test_in_the_control_a_coin_decides_which_copy_was_the_better():
 
 
 def test_the_coin_falls_anew_for_other_paths():
-    race = Race(("a", "b"), np.array([True]), np.array([False]), np.ones(3))
-    shuffled: Any = make("lada_shuffled")
+    race = Finish(("a", "b"), np.array([True]), np.array([False]), np.ones(3))
+    shuffled: Any = make("race_shuffled")
     table = candidates([NEW] * 3, seed=0)
     worlds = [tuple(replace(path, text=f"{world}") for path in table.teacher_paths) for world in range(20)]
     falls = [shuffled.credit(replace(table, teacher_paths=paths), race) is race for paths in worlds]
@@ -493,8 +493,8 @@ def test_the_coin_falls_anew_for_other_paths():
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.integers(0, 99))
 def test_the_control_changes_nothing_but_whose_answers_they_were(solved: list[tuple[bool, bool]], seed: int):
     one, other = np.array(solved, bool).T
-    race = Race(("a", "b"), one, other, np.ones(3))
-    shuffled: Any = make("lada_shuffled")
+    race = Finish(("a", "b"), one, other, np.ones(3))
+    shuffled: Any = make("race_shuffled")
     dealt = shuffled.credit(candidates([NEW], seed=seed), race)
     assert (dealt.copies, dealt.lean) == (race.copies, race.lean)
     assert {(tuple(one), tuple(other)), (tuple(other), tuple(one))} >= {(tuple(dealt.one), tuple(dealt.other))}

@@ -61,9 +61,17 @@ def test_as_many_are_drawn_at_random(tmp_path: Path):
     assert set(dict(drawn)) != {0, 1, 3}
 
 
-def test_where_the_students_own_path_was_chosen_the_teachers_is_not(tmp_path: Path):
-    run = recorded(tmp_path, {(STUDENT, 1): [("q7", 0.9), ("q1", 0.1)]})
-    assert choose("recorded", candidates([Row()] * 8), run=run) == [(1, "teacher")]
+def test_where_a_students_own_path_was_chosen_the_own_path_is_studied(tmp_path: Path):
+    run = recorded(
+        tmp_path, {(STUDENT, 1): [("q7", 0.9), ("q1", 0.1)], ("other", 1): [("q2", 0.2), ("q7", 0.1), ("q8", 0.3)]}
+    )
+    # Whether the student itself gets it right does not matter: another one may have.
+    table = [Row("1", "2", True, False)] * 8
+    assert choose("recorded", candidates(table), run=run) == [(7, "student"), (1, "teacher")]
+    swapped = choose("recorded", candidates(table), run=run, instead={STUDENT: "other"})
+    assert swapped == [(2, "teacher"), (7, "student")]
+    drawn = choose("recorded", candidates(table), run=run, instead={STUDENT: "other"}, drawn=True)
+    assert [source for _, source in drawn] == ["teacher", "teacher"]
 
 
 def test_what_no_run_has_is_refused(tmp_path: Path):

@@ -438,6 +438,7 @@ def config(**changes: Any) -> dict[str, Any]:
     model = {"model": "zoo:slm-llama-small", "tune": "lora"}
     return {
         "name": "private",
+        "allocator": "race",
         "task": {"kind": "rulebooks", "public": 40, "private": 8, "test_per_domain": 1, "replay": 4},
         "server": {"model": {"model": "zoo:llm-world-0"}},
         "clients": [
@@ -451,8 +452,8 @@ def config(**changes: Any) -> dict[str, Any]:
     ("changes", "refused"),
     [
         ({}, True),
-        ({"allocator": {"name": "lada", "options": {"laps": 0}}}, False),
-        ({"allocator": "verified"}, False),
+        ({"allocator": {"name": "race", "options": {"laps": 0}}}, False),
+        ({"allocator": "lada"}, False),
         ({"host": "fedavg"}, False),  # nobody chooses anything
         ({"host": "standalone"}, False),
     ],
@@ -465,15 +466,18 @@ def test_dp_beside_trials_is_refused_before_round_1(
     if not refused:
         make_config(private)
         return
-    with pytest.raises(InputError, match=r"^clients\.clinic: allocator 'lada' runs trial studies, which dp"):
+    with pytest.raises(InputError, match=r"^clients\.clinic: allocator 'race' runs trial studies, which dp"):
         make_config(private)
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_on_trial_goes_on_to_the_same_bits(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lada.allocators.lada.FEWEST", 1)
-    monkeypatch.setattr("lada.allocators.lada.promising", lambda c, **_: np.ones(len(c.samples), bool))
-    made = resumable(rounds=1) | {"allocator": {"name": "lada", "options": {"laps": 2, "budget": 6}}}
+    monkeypatch.setattr("lada.allocators.race.FEWEST", 1)
+    monkeypatch.setattr("lada.allocators.race.promising", lambda c, **_: np.ones(len(c.samples), bool))
+    options = {"laps": 2, "budget": 6, "warm_up": 0.125, "lap": 0.125}
+    made = resumable(rounds=1) | {"allocator": {"name": "race", "options": options}}
+    for party in (made["server"], *made["clients"]):  # a lap is a step at least, of half the budget for each teacher
+        party["distil"] = {"steps": 16, "batch_size": 4}
     whole = lada.run(made, runs=tmp_path / "whole")
     assert all("chance" in record.diagnostics and record.trial_tokens > 0 for record in whole.allocations)
     study, count = PartyTrials.study, [0]
