@@ -10,8 +10,11 @@ from test_resume import Crash, crash_at, outcome
 from tiny_run import tiny
 
 import lada
+from lada.bench.cell import Cell, CellKey
+from lada.bench.outcome import outcome as outcome_of
 from lada.cli.planned import plan_tables
 from lada.federation import party_cache
+from lada.federation.run_folder import read
 from lada.planning.compose import plan
 
 OPTIONS = {
@@ -59,6 +62,9 @@ def test_right_questions_join_the_pool_and_every_call_is_counted(tmp_path: Path,
     )
     crossed = [row for row in results.traffic if row.kind == "generated"]
     assert {row.receiver for row in crossed} == {"warehouse", "clinic"}
+    told = outcome_of(Cell(CellKey("s", name, 0, 0), read(results.folder)[0]), results.folder)
+    for figure in ("drafts", "kept", "calls", "written"):
+        assert getattr(told, figure) == sum(getattr(row, figure) for row in rows)
     outcomes = {row.sender for row in results.traffic if row.kind == "outcomes"}
     assert outcomes == ({"warehouse", "clinic"} if name == "pgkd" else set())
 

@@ -329,6 +329,22 @@ def test_tokens_on_trying_count_in_the_budget_and_have_a_column(tmp_path):
     assert section.standings[0].figures["clients: of these on trying"] == pytest.approx(100 / 3)
 
 
+def test_what_an_augmenter_made_the_llm_write_has_columns(tmp_path):
+    suite = worlds_suite(tmp_path)
+    plain = outcomes([2, 3, 4], [1, 1, 1])
+    assert "questions written" not in write_pages(suite, plain, tmp_path / "none")[0].read_text()
+    told = [each.model_copy(update={"drafts": 32, "kept": place, "calls": 160}) for place, each in enumerate(plain[:3])]
+    readme = write_pages(suite, [*told, *plain[3:]], tmp_path / "out")[0].read_text()
+    (section,) = sections(suite, suite.tables[0], [*told, *plain[3:]])
+    writing = [
+        f"LLM: {said}"
+        for said in ("questions written", "of these kept", "texts written for them", "tokens of these texts")
+    ]
+    assert [section.standings[0].figures[name] for name in writing] == [32, 1, 160, None]
+    assert [section.standings[1].figures[name] for name in writing] == [None] * 4
+    assert "| LLM: questions written | LLM: of these kept | LLM: texts written for them | traffic, MB |" in readme
+
+
 def test_differences_by_kind_of_question_have_an_interval_over_worlds(tmp_path):
     def own(cell, value):
         members = {

@@ -34,6 +34,10 @@ def _empty(counts: dict[str, int]) -> bool:
     return not counts
 
 
+def _unknown(count: int | None) -> bool:
+    return count is None
+
+
 class PartyOutcome(Record):
     """One party of a cell, before the first round and after the last."""
 
@@ -117,6 +121,14 @@ class Outcome(Record):
     """Share of the chosen paths with only right steps, percent; None likewise."""
     styles: dict[str, int] = Field(default={}, exclude_if=_empty)
     """The number of chosen paths in each style, if the task reports styles; see lada.tasks.styles."""
+    drafts: int | None = Field(default=None, exclude_if=_unknown)
+    """The number of questions that an augmenter's LLM wrote; None without an augmenter."""
+    kept: int | None = Field(default=None, exclude_if=_unknown)
+    """The number of these that became public samples; None likewise."""
+    calls: int | None = Field(default=None, exclude_if=_unknown)
+    """The number of texts that its LLM wrote: questions, and paths that answer them or calibrate a critic."""
+    written: int | None = Field(default=None, exclude_if=_unknown)
+    """Tokens of these texts."""
     notices: int
     """The number of the run's notices."""
     suite: str
@@ -175,6 +187,7 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
         chosen_right=_of_chosen((row.right, row.chosen) for row in results.allocations),
         chosen_sound=_of_chosen((row.sound, row.chosen) for row in results.allocations),
         styles=dict(sorted(sum((Counter(row.styles) for row in results.allocations), Counter()).items())),
+        **_augmented(results),
         notices=len(results.notices),
         suite=cell.written.suite,
         hypotheses=cell.written.hypotheses,
@@ -191,6 +204,14 @@ def _taken(folder: Path) -> dict[tuple[str, int, str], float]:
     lada.rounds.cached_phase."""
     events = (event for event in Tail(folder / EVENTS).new() if event["kind"] == "taken")
     return {(event["party"], event["round"], event["phase"]): event["seconds"] for event in events}
+
+
+def _augmented(results: Results) -> dict[str, int]:
+    """Return what an augmenter did, summed over all rounds; empty without one."""
+    rounds = results.augmentations
+    return {
+        name: sum(getattr(each, name) for each in rounds) for name in ("drafts", "kept", "calls", "written") if rounds
+    }
 
 
 def _of_chosen(shares: Iterable[tuple[float | None, int]]) -> float | None:

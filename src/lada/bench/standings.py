@@ -130,6 +130,10 @@ COSTS: dict[str, Figure] = {
         for side in SIDES
         for said, key in {"lessons": "lessons", "updates": "updates", "texts judged": "judged"}.items()
     },
+    "LLM: questions written": Figure("cell", "mean", "drafts"),
+    "LLM: of these kept": Figure("cell", "mean", "kept"),
+    "LLM: texts written for them": Figure("cell", "mean", "calls", digits=0),
+    "LLM: tokens of these texts": Figure("cell", "mean", "written", digits=0),
     "traffic, MB": Figure("cell", "mean", "bytes", digits=2, per=1e6),
     "seconds": Figure("cell", "mean", "wall_clock.seconds", digits=0),
     "peak memory, MiB": Figure("cell", "mean", "wall_clock.peak_memory", digits=0, per=2**20),
