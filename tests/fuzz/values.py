@@ -130,16 +130,19 @@ def soft(rng: random.Random, data: bytes) -> bytes:
     if not len(batch):  # made empty before
         return data
     row = rng.randrange(len(batch))
-    shape = Shape(columns["tokens"][row], int(header["k"]), int(header["vocabulary_size"]), columns["bits"][row])
+    tokens, bits = columns["tokens"][row], columns["bits"][row]
+    sections = (2 * tokens, 8 * tokens)  # of log-probs without tokens
+    if "k" in header:
+        sections = Shape(tokens, int(header["k"]), int(header["vocabulary_size"]), bits).sections
     first, size = columns["offset"][row], columns["size"][row]
-    raw = bytearray(pa.Codec("zstd").decompress(frames[first : first + size], decompressed_size=shape.size))
-    section = rng.randrange(5)
-    begin, length = sum(shape.sections[:section]), shape.sections[section]
+    raw = bytearray(pa.Codec("zstd").decompress(frames[first : first + size], decompressed_size=sum(sections)))
+    section = rng.randrange(len(sections))
+    begin, length = sum(sections[:section]), sections[section]
     width = rng.choice((1, 2))
     place = begin + rng.randrange(max(length - width + 1, 1))
     number = rng.choice((0, 1, 0xFBFF, 0x7C00, 0x8000, 0x8001, 0x7E00, 255, 65535)) % 256**width
     raw[place : place + width] = number.to_bytes(width, "little")
-    frame = pa.Codec("zstd").compress(bytes(raw[: shape.size]), asbytes=True)
+    frame = pa.Codec("zstd").compress(bytes(raw[: sum(sections)]), asbytes=True)
     for later in range(row + 1, len(batch)):
         columns["offset"][later] += len(frame) - size
     columns["size"][row] = len(frame)
@@ -186,6 +189,7 @@ def mutate(rng: random.Random, all_worlds: list[World]) -> tuple[World, Key, byt
     for _ in range(rng.choice((1, 1, 1, 2)) if not envelope else 0):
         kind = rng.choice(sorted(payload))
         data = payload[kind]
-        change: Change = {"metrics": records, "times": times, "adapter": adapter, "soft_targets": soft}.get(kind, table)
+        change: Change = {"metrics": records, "times": times, "adapter": adapter, "soft_targets": soft,
+                          "judgements": soft}.get(kind, table)  # fmt: skip
         payload[kind] = change(rng, data)
     return world, key, wire(key, payload, **envelope)

@@ -14,6 +14,7 @@ from seeds import LIMITS, RUN, K
 from sharing import sharing
 
 from lada.allocators.base import ALLOCATORS, State
+from lada.codecs.judgements import SENT
 from lada.core.errors import FederationError
 from lada.core.results import Membership, Missing, PartyInfo
 from lada.federation.admission import admit, read_reply
@@ -23,6 +24,7 @@ from lada.federation.messages import MESSAGE_TYPE, SERVER, Envelope, encode
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.base import Look, Payload
 from lada.rounds.checks import FINISH, Guard
+from lada.rounds.knowledge import PATHS
 from lada.rounds.party import Party
 from lada.rounds.reports import report_payload
 
@@ -77,6 +79,8 @@ class Replayed:
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Any]) -> "Pending":
         if "b" in payloads and phase != FINISH:
+            if PATHS in (sent := self._world.sent.get(("contribute", round, "b"), {})):
+                self._other.party.memory[SENT] = sent[PATHS]  # as it remembers them
             self._other.check_ask("llm", phase, round, payloads["b"])  # what the server sends is sound
         return Pending(self, phase, round, sorted(payloads))
 
@@ -162,6 +166,8 @@ def worlds(folder: Path, only: str = "") -> list[World]:
         "fedmkt labels": _plain("fedmkt", {"knowledge": "labels"}, allocator="dual_min_ce", objective=soft),
         "fedmkt paper": _plain("fedmkt", {"knowledge": "labels"}, allocator=paper, objective=soft),
         "fedmkt adapters": _plain("fedmkt", {"average_adapters": True}, allocator=ungolded),
+        "fedmkt on_policy": _plain("fedmkt", {}, allocator="all", objective="on_policy"),
+        "fedmkt distillm2": _plain("fedmkt", {}, allocator="all", objective=make(OBJECTIVES, "distillm2", k=K)),
         "fedmd": _plain("fedmd", {}, allocator="all", objective=soft),
         "ds-fl": _plain("fedmd", {"average": "probabilities", "temperature": 0.1}, allocator="all", objective=soft),
         "fedcot": _plain("fedcot", {}, allocator="all"),

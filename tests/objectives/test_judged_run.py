@@ -8,6 +8,8 @@ from test_resume import Crash, crash_at, outcome
 from tiny_run import tiny
 
 import lada
+from lada.config_source import open_config
+from lada.core.errors import InputError
 from lada.federation import party_cache
 
 
@@ -16,6 +18,27 @@ def config() -> dict[str, Any]:
     made = tiny(rounds=2, objective={"name": "on_policy", "options": {"estimator": "k1"}})
     made["clients"][1]["objective"] = {"name": "distillm2", "options": {"k": 4}}
     return made
+
+
+@pytest.mark.parametrize("host", ["fedmd", "public_sft", "standalone"])
+@pytest.mark.parametrize("objective", ["on_policy", "distillm2"])
+def test_hosts_without_judgements_are_refused(host: str, objective: str):
+    with pytest.raises(InputError, match=f"objective '{objective}' .* host '{host}'; expected host fedmkt"):
+        open_config(tiny(objective=objective, host=host))
+
+
+def test_an_objective_of_one_client_alone_is_refused_too():
+    made = tiny(host="public_sft")
+    made["clients"][1]["objective"] = "on_policy"
+    with pytest.raises(InputError, match="objective 'on_policy'"):
+        open_config(made)
+
+
+def test_a_policy_that_hides_losses_contradicts_judgements():
+    made = tiny(objective="on_policy")
+    made["clients"][0]["blur"] = {"noise": 0.1}
+    with pytest.raises(InputError, match="blur: objective 'on_policy' sends soft targets or judgements"):
+        open_config(made)
 
 
 def test_it_resumes_from_a_crash_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

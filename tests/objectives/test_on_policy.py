@@ -57,6 +57,7 @@ def test_the_expected_gradient_of_k1_is_that_of_the_reverse_kl(clip: float | Non
     student = exact.log_softmax(0)
     (student.exp() * (student - NU)).sum().backward()
     assert logits.grad is not None
+    assert exact.grad is not None
     assert logits.grad.tolist() == pytest.approx((-0.222695, 0.162803, 0.059892), abs=1e-6)
     assert torch.allclose(logits.grad, exact.grad, atol=1e-6)
 
@@ -82,6 +83,12 @@ def test_the_clipped_ratio_by_hand():
     each.sum().backward()
     assert student.grad is not None
     assert student.grad.tolist() == pytest.approx([0.0, -0.5, 2.0, 0.0])
+
+
+def test_an_advantage_is_at_most_ten_nats():
+    old = torch.tensor([-30.0, -1.0, -11.0])
+    chunks = Chunks(old, torch.tensor([-1.0, -4095.0, -1.5]), torch.arange(3), old)
+    assert k1(chunks, None).tolist() == [-10.0, 10.0, -9.5]
 
 
 def test_the_gradient_of_k1_does_not_go_through_the_reward():

@@ -171,7 +171,7 @@ def test_what_cannot_be_judged_or_traced_is_counted(tmp_path: FilePath):
 
 def test_a_text_that_was_changed_is_learnt_as_sent_and_counted(tmp_path: FilePath):
     both = judged(tmp_path, directions="llm_to_slm")
-    client = both.clients["a"]
+    client: Any = both.clients["a"]
     client.policies = (("shout", Shout()),)
     both.run(1)
     assert own(both.studies("a")[1].lessons) == {"p0": wrong(0, "a").upper(), "p1": right(1).upper()}

@@ -27,7 +27,7 @@ TOP, OWN = "judged-top", "judged-own"
 SENT = "sent paths"
 """In a party's memory: the paths that it sent last, as others received them."""
 EXPECTED = 4
-"""Compressed bytes of a token's log-prob and offsets, with its share of the index; on the built-in corpus 3.6."""
+"""Compressed bytes of a token's log-prob and offsets, with its share of the index; source: results/alignment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,7 +297,7 @@ def reference_sums(
 def old_log_probs(scored: Callable[[Sequence[Encoded]], list[Tensor]], rows: Rows, ranks: Ranks) -> dict[int, Tensor]:
     """Return the log-probs of the tokens of the learner's own texts before the study, by lesson, on the CPU.
 
-    A party's weights do not change between writing and studying, so these are the weights that wrote the texts.
+    They are those of the weights that wrote the texts, if these have not changed since (see lada.rounds.judging).
     """
     own = [i for i, lesson in enumerate(rows.lessons) if lesson.own]
     lengths = [len(rows.chosen[i].completion) for i in own]

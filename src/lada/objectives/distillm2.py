@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Distillm2Options(TopK):
     """`loss = λ NLL + (1 - λ) (1 - β) SKL` on the teacher's texts, and `(1 - λ) β SRKL` on the student's own."""
 
-    k: int = Field(32, ge=2)
+    k: int = Field(default=32, ge=2)
     """Number of tokens per position that a teacher sends, of its own texts and of the student's."""
-    skew: float = Field(0.1, ge=0, lt=1)
+    skew: float = Field(default=0.1, ge=0, lt=1)
     """α, from 0 to below 1: the share of a divergence's first side in its second. 0 gives plain divergences."""
     balance: Share = 0.5
     """β, from 0 to 1: the weight of the student's own texts."""

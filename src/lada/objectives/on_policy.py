@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lada.core.terms import Lesson, Path, Sample
 
 LEAST, MOST = -10.0, 10.0
-"""The least log-prob of a chunk that `k3` sees, and the greatest loss of one, nats: the defaults of verl."""
+"""The least log-prob of a chunk that `k3` sees, and the greatest loss or advantage of one, nats: the defaults of
+verl."""
 
 
 class OnPolicyOptions(TopK):
@@ -35,9 +36,9 @@ class OnPolicyOptions(TopK):
     the reverse KL that is never negative, back-propagated. `jsd`: a divergence over the teacher's likeliest tokens."""
     beta: Share = 0.5
     """β of `jsd`, from 0 to 1: 0 is the forward KL, 1 the reverse KL."""
-    clip: float | None = Field(0.2, gt=0, allow_inf_nan=False)
-    """ε of `k1`: a chunk's ratio to its probability at the start of the study counts from 1 - ε to 1 + ε. None is no
-    limit."""
+    clip: float | None = Field(default=0.2, gt=0, le=1)
+    """ε of `k1`, above 0 and at most 1: the ratio of a chunk's probability to that at the start of the study counts
+    from 1 - ε to 1 + ε. None is no limit."""
     label_weight: Share = 0.5
     """λ, from 0 to 1. At 0, the student studies its own texts alone; the teacher's texts are left out, and what it
     replays has no effect."""
@@ -105,9 +106,12 @@ class OnPolicy(Objective):
 
 
 def k1(chunks: Chunks, clip: float | None) -> Tensor:
-    """Return the clipped surrogate of the policy gradient [c], as in PPO (arXiv 1707.06347)."""
+    """Return the clipped surrogate of the policy gradient [c], as in PPO (arXiv 1707.06347).
+
+    Advantages are bounded, so that one absurd score of a teacher cannot outweigh a batch.
+    """
     assert chunks.old is not None  # since Needs.old is declared
-    advantage = chunks.teacher - chunks.old
+    advantage = (chunks.teacher - chunks.old).clamp(-MOST, MOST)
     ratio = (chunks.student - chunks.old).exp()
     if clip is None:
         return -ratio * advantage

@@ -11,8 +11,8 @@ def check_losses(client: str, policy: str, objective: str, *, soft: bool) -> Non
     """Raise InputError for a policy that hides losses while `soft` targets are sent."""
     if soft:
         raise InputError(
-            f"clients.{client}.{policy}: objective {objective!r} sends soft targets, which hold the same losses "
-            f"exactly; expected an objective without soft targets, or no {policy}"
+            f"clients.{client}.{policy}: objective {objective!r} sends soft targets or judgements, which hold the "
+            f"same losses exactly; expected an objective without these, or no {policy}"
         )
 
 

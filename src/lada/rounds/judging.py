@@ -2,8 +2,8 @@
 
 LLM→SLM: the server scores each client's paths with the weights that it teaches with, and tells it in `learn`. SLM→LLM:
 a client keeps the server's paths and scores them in the next round, after its own study; its next `contribute` tells
-the server. In both directions, the student's weights do not change between writing and studying. So its log-probs at
-the start of the study are those with which it wrote.
+the server. In both directions, the student's weights do not change between writing and studying, unless its allocator
+keeps those of a trial. So its log-probs at the start of the study are those with which it wrote.
 """
 
 from collections.abc import Mapping, Sequence
