@@ -45,9 +45,9 @@ def private_study(party: Party, round: int, phase: str) -> tuple[list[Lesson], O
         )
     if not own:
         return gold, sft()
-    method, labels = OBJECTIVES.get("on_policy"), 1 - options.weight
-    objective = method.make(method.options(estimator="jsd", k=options.k, beta=options.beta, label_weight=labels))
-    return own + gold if labels else own, objective
+    labels = 1 - options.weight
+    given = {"estimator": "jsd", "k": options.k, "beta": options.beta, "label_weight": labels}
+    return own + gold if labels else own, OBJECTIVES.make("on_policy", given)
 
 
 def _answers(party: Party, gold: Sequence[Lesson], options: SelfContext, round: int, phase: str) -> list[Answer]:
