@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from lada.core.terms import Lesson, SparseLogProbs, Verb
 from lada.learners.base import LEARNERS, OtherModel
 from lada.models.base import Course, Study
 from lada.models.classifier import IMPOSSIBLE
+from lada.models.classifier_options import LabelSet
 from lada.models.label_sets import LABEL_SETS
 from lada.models.objective import Objective, Scored, Sizes, nll
 from lada.models.private import Privacy
@@ -245,6 +246,7 @@ def test_it_studies_under_differential_privacy(learner: Any):
 
 
 def test_a_name_stands_for_the_labels_of_the_task():
+    assert get_args(LabelSet) == tuple(LABEL_SETS)
     for name, labels in LABEL_SETS.items():
         options: Any = LEARNERS.get("two_tower").read({"labels": name})
         assert options.labels == labels

@@ -25,10 +25,15 @@ def _spelled_out(value: Any) -> Any:
     return LABEL_SETS[value]
 
 
+LabelSet = Literal["digits", "parity", "attributes", "captions"]
+Labels = Annotated[tuple[str, ...], BeforeValidator(_spelled_out, json_schema_input_type=tuple[str, ...] | LabelSet)]
+"""A list of labels, or the name of a set of them."""
+
+
 class ClassifierOptions(LearnerOptions):
     """Options of a classifier: a small network, drawn at random, whose vocabulary is its labels."""
 
-    labels: Annotated[tuple[str, ...], BeforeValidator(_spelled_out)] = Field(default=DIGITS, strict=False)
+    labels: Labels = Field(default=DIGITS, strict=False)
     """The labels, which are all that it can answer. All parties of a run have the same. `digits`, `parity`,
     `attributes` and `captions` stand for all that the task asks for with this value of `labels`."""
     reads: dict[str, Shape] = Field(default={"scan": (8, 8)}, min_length=1, strict=False)
