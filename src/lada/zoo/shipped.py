@@ -31,5 +31,5 @@ def locate(model: str, folders: tuple[Path, ...] = (SHIPPED, Path("zoo"))) -> st
     known = [card["name"] for folder in folders for card in cards(folder)]
     raise InputError(
         f"model: no shipped model is named {name!r}; expected one of {', '.join(known)}{nearest(name, known)}; "
-        f"`lada zoo build {name}` trains one"
+        "`lada zoo build` trains others, such as llm-world-1"
     )
