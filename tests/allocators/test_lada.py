@@ -1,7 +1,8 @@
 """LaDa's filter: the student's own path where its answer is right, else the teacher's right path."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ SURER, LESS_SURE = Row(teacher_mean=-0.25), Row(teacher_mean=-0.75)
 SAME, SILENT = Row("1", "1"), Row(None, None)
 
 
-def sources(table: Candidates | Sequence[Row], name: str = "lada", **options: object) -> dict[int, str]:
+def sources(table: Candidates | Sequence[Row], name: str = "lada", **options: Any) -> dict[int, str]:
     """Return from whom each chosen path is, by position."""
     found = choose(name, table if isinstance(table, Candidates) else candidates(table), **options)
     assert len(dict(found)) == len(found)
@@ -124,7 +125,7 @@ def vouching(same: int, *, sure: int = 10, count: int = 100) -> list[Row]:
     ],
 )
 def test_a_teacher_that_agrees_where_the_student_is_surest_is_trusted_everywhere(
-    same: int, options: Mapping[str, float], vouched: bool
+    same: int, options: dict[str, Any], vouched: bool
 ):
     expected = dict.fromkeys(range(same), "student") | (dict.fromkeys(range(same, 100), "teacher") if vouched else {})
     assert sources(vouching(same), gold=False, **options) == sources(vouching(same), **options) == expected
@@ -219,7 +220,7 @@ def test_it_needs_answers_and_confidence_of_both_and_no_trials(name: str):
 
 
 @pytest.mark.parametrize("option", [{"laps": 2}, {"vouch": 1.5}, {"budget": 0}, {"gold": "perhaps"}])
-def test_options_that_it_does_not_have_are_refused(option: dict[str, object]):
+def test_options_that_it_does_not_have_are_refused(option: dict[str, Any]):
     with pytest.raises(ValidationError):
         make("lada", **option)
 

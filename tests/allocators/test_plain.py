@@ -29,7 +29,7 @@ WITH_GOLD = [method.name for method in ALLOCATORS if "gold" in method.options.mo
 
 
 def test_the_index_holds_every_rule():
-    assert {"all", "lada", *BUDGETED} <= set(ALLOCATORS.names())
+    assert {"all", "lada", "race", *BUDGETED} <= set(ALLOCATORS.names())
 
 
 def test_all_takes_every_sample_by_the_teachers_path():
@@ -226,13 +226,13 @@ def test_without_gold_no_rule_reads_a_verdict(table: list[Row], name: str):
     assert told(name, table, gold=False) == told(name, blind, gold=False)
 
 
-@given(rows(), st.sampled_from(WITH_GOLD))
+@given(rows(), st.sampled_from([name for name in WITH_GOLD if name != "lada_shuffled"]))  # a control that errs
 def test_with_gold_no_rule_takes_a_path_that_is_known_to_be_wrong(table: list[Row], name: str):
     for place, source in told(name, table, gold=True):
         assert (table[place].teacher_right if source == "teacher" else table[place].student_right) is not False
 
 
-@given(rows(), st.sampled_from([name for name in WITH_GOLD if name not in ("lada", "teachable")]))
+@given(rows(), st.sampled_from([name for name in WITH_GOLD if name != "teachable"]))
 def test_where_nobody_knows_what_is_right_gold_changes_nothing(table: list[Row], name: str):
     blind = [replace(row, teacher_right=None, student_right=None) for row in table]
     assert told(name, blind, gold=True) == told(name, blind, gold=False)

@@ -167,7 +167,7 @@ def test_another_configuration_is_another_cell(ran, tmp_path):
     assert "2 of 2 cells would be run" in lada("bench", "--suite", changed, *where).output
 
 
-PART = ["--only", "lada", "--only", "oracle", "--scenario", "lineups"]
+PART = ["--only", "race", "--only", "oracle", "--scenario", "lineups"]
 
 
 def test_a_part_of_a_suite_can_be_run(tmp_path):
@@ -175,7 +175,7 @@ def test_a_part_of_a_suite_can_be_run(tmp_path):
     known = {(row, scenario) for scenario in suite.scenarios for row in suite.rows}
     part = lada("bench", "--suite", "skips", "--results", tmp_path, "--dry-run", *PART).output.splitlines()
     told = {(row, scenario) for row, scenario in known if any(line.startswith(f"{scenario}, {row},") for line in part)}
-    assert told == {("lada", "lineups"), ("oracle", "lineups")}
+    assert told == {("race", "lineups"), ("oracle", "lineups")}
     assert "32 of 32 cells would be run" in part[-1]  # two rows, two tracks, eight worlds
     wrong = lada("bench", "--suite", "skips", "--scenario", "lineup")
     assert wrong.exit_code == 2

@@ -475,7 +475,7 @@ def test_a_run_that_is_killed_on_trial_goes_on_to_the_same_bits(tmp_path: FilePa
     monkeypatch.setattr("lada.allocators.race.FEWEST", 1)
     monkeypatch.setattr("lada.allocators.race.promising", lambda c, **_: np.ones(len(c.samples), bool))
     options = {"laps": 2, "budget": 6, "warm_up": 0.125, "lap": 0.125}
-    made = resumable(rounds=1) | {"allocator": {"name": "race", "options": options}}
+    made: dict[str, Any] = resumable(rounds=1) | {"allocator": {"name": "race", "options": options}}
     for party in (made["server"], *made["clients"]):  # a lap is a step at least, of half the budget for each teacher
         party["distil"] = {"steps": 16, "batch_size": 4}
     whole = lada.run(made, runs=tmp_path / "whole")
