@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from lada.audit import layers as module
 from lada.audit.frames import frame_end
 from lada.audit.layers import layers
 from lada.codecs import paths, soft_targets, vocabulary
+from lada.codecs.judgements import TOP
+from lada.codecs.soft_targets import MARK
 from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores
 
 SECRET = b"the secret"
@@ -74,12 +77,13 @@ def test_paths_are_read():
     assert names(data, SECRET)[-1] == "as sent, unpacked"
 
 
-def test_token_scores_are_spelled_out_their_own_text_and_the_likeliest():
+@pytest.mark.parametrize("mark", [MARK, TOP])
+def test_token_scores_are_spelled_out_their_own_text_and_the_likeliest(mark: str):
     words = [b"the ", b"secret", b"public", b"<end>"]
     ids = np.array([[0, 1], [1, 2]], np.int32)
     top = SparseLogProbs(ids, np.array([[-0.1, -3.0], [-0.2, -2.0]], np.float32))
     scores = TokenScores(np.array([0, 2], np.int32), np.array([[0, 4], [4, 10]], np.int32), top)
-    data = soft_targets.encode({"s1": scores}, vocabulary_size=4, party="a", round=1)
+    data = soft_targets.encode({"s1": scores}, vocabulary_size=4, party="a", round=1, mark=mark)
     assert names(data, SECRET) == []
     assert names(data, SECRET, vocabulary=words) == ["tokens"]
     assert names(data, b"the public", vocabulary=words) == ["tokens"]

@@ -1,10 +1,12 @@
 """A message part in every form in which it can be read: as sent, unpacked, as the strings of JSON, tokens as text."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from lada.audit.frames import unpack
+from lada.codecs.judgements import TOP
 from lada.codecs.metrics import strings
-from lada.codecs.soft_targets import spelled
+from lada.codecs.soft_targets import MARK, spelled
 from lada.core.errors import CodecError
 
 WINDOW, OVERLAP = 16 << 20, 1 << 16
@@ -22,12 +24,12 @@ def layers(data: bytes, vocabulary: Sequence[bytes] | None = None) -> Iterator[L
     the sender's `vocabulary` (a token's bytes by its id), if it is known.
     """
     yield from _layers(data, "as sent", DEPTH)
-    if vocabulary is not None:
-        try:
-            for text in spelled(data, vocabulary):
+    if vocabulary is None:
+        return
+    for mark in (MARK, TOP):
+        with suppress(CodecError):
+            for text in spelled(data, vocabulary, mark):
                 yield from _windows(text, "tokens")
-        except CodecError:
-            return
 
 
 def _layers(data: bytes, name: str, depth: int) -> Iterator[Layer]:
