@@ -208,6 +208,14 @@ def test_rounds_in_which_no_teacher_sees_texts_are_refused(options: dict[str, An
         host.round(1, make(OBJECTIVES, "on_policy"))
 
 
+@pytest.mark.parametrize("objective", ["on_policy", "distillm2"])
+def test_one_way_the_plan_lists_the_paths_that_clients_send(objective: str):
+    method = HOSTS.get("fedmkt")
+    host = method.make(method.options.model_validate({"directions": "llm_to_slm"}))
+    sent = [kind for step in host.plan(2, make(OBJECTIVES, objective)) if step.side == "client" for kind in step.sends]
+    assert sent == [PATHS]
+
+
 def test_the_plan_lists_who_scores_and_what_is_sent():
     method = HOSTS.get("fedmkt")
     host = method.make(method.options.model_validate({}))

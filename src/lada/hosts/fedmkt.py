@@ -153,7 +153,7 @@ class Fedmkt(Host):
         return (
             Ask("contribute"),
             *self._studying_private(number),
-            know("client", "answer", tells=self._mutual or judged),
+            know("client", "answer", tells=self._mutual or judged, alone=not self._mutual),
             *((sending("client", self._kind, number, objective),) if self._mutual else ()),
             *((sending_texts(),) if judged and not self._mutual else ()),
             *((judging_server(objective, number),) if judged and self._mutual and number > 1 else ()),

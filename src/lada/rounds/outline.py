@@ -137,13 +137,14 @@ def knowing(
     objective: Objective,
     *,
     tells: bool,
+    alone: bool = False,
     known: bool = False,
     tries: int = 1,
 ) -> Step:
     """Return the step in which one side gains its knowledge of the public samples; a client keeps it for a later phase.
 
-    `tells`: it then sends the knowledge (`sending`). `known`: it has answered with its current weights, so that it is
-    not asked again.
+    `tells`: it then sends the knowledge (`sending`), with `alone` never any scores of it. `known`: it has answered with
+    its current weights, so that it is not asked again.
     """
 
     def run(turn: Turn) -> None:
@@ -152,7 +153,8 @@ def knowing(
             keep_own_knowledge(turn.party, encode(turn[MINE], kind))  # before any removal
 
     verb = None if known else Verb.ANSWER if kind == "paths" else Verb.JUDGE
-    sends = kinds_sent(kind, round, soft=False) if tells and objective.needs.signal_on("teacher") is None else ()
+    without_scores = alone or objective.needs.signal_on("teacher") is None
+    sends = kinds_sent(kind, round, soft=False) if tells and without_scores else ()
     return Step(side, phase, verb, "public", sends=sends, run=run)
 
 
