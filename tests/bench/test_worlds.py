@@ -291,6 +291,11 @@ def test_one_world_says_that_it_says_nothing_about_others(tmp_path):
     [
         ({"allocator": "random", "objective": "sft"}, "none", ("others' paths",)),
         ({"allocator": "random", "objective": "sft"}, "answers", ("public answers", "others' paths")),
+        (
+            {"allocator": "random", "objective": {"name": "contrastive", "options": {"start": "wrong_step"}}},
+            "none",
+            ("others' paths", "which steps are right"),
+        ),
         ({"plugin": "lada"}, "rationales", ("public rationales", "others' paths", "log-probs")),
         (
             {"plugin": "none", "host": {"name": "fedmkt", "options": {"knowledge": "paths"}}},

@@ -14,6 +14,7 @@ from lada.engines.client_file import merge_terms, read_client, split_address
 from lada.engines.setup import init
 from lada.federation.parties import Place, read_task
 from lada.federation.terms import TERMS, Terms, digest, run_id, terms_of
+from lada.rounds.options import SelfContext
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +51,11 @@ def test_a_client_sees_the_run_as_the_server_configured_it_with_its_own_model(fi
 
 
 def test_what_a_client_holds_back_is_its_own_to_say(file, tmp_path):
-    change(file, redact={"pii": ["iban"]}, blur={"noise": 0.1})
+    change(file, redact={"pii": ["iban"]}, blur={"noise": 0.1}, self_context={"weight": 0.5})
     client = read_client(file)
     clinic = next(one for one in merge_terms(client, terms(tmp_path)).clients if one.name == "clinic")
     assert (clinic.redact, clinic.blur) == (client.redact, client.blur)
+    assert clinic.self_context == client.self_context == SelfContext(weight=0.5)
     assert client.redact is not None
     assert client.redact.pii == ("iban",)
     soft = terms(tmp_path, plugin="none", allocator="random", objective="soft_targets", host="fedmkt")
