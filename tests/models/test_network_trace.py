@@ -24,8 +24,12 @@ HANDED_ON = 8 + 8 + 1
 """Bytes of a cell that no backward pass needs: its number, whether it is seen, and whether it is a label."""
 
 
+def opened(learner: str, **options: Any) -> Any:
+    return LEARNERS.make(learner, options)
+
+
 def test_every_part_by_hand() -> None:
-    trace = LEARNERS.make("mlp", {}).trace()
+    trace = opened("mlp").trace()
     layers = 64 * 64 + 64, 64 * 64 + 64, 64 * 10 + 10  # of 64 cells, to 64 units, to 10 labels
     assert trace.parameters == trace.trainable == sum(layers) == 8970
     assert trace.weights == 4 * 8970
@@ -41,7 +45,7 @@ def test_every_part_by_hand() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_row_takes_what_a_real_study_keeps(name: str) -> None:
     learner, options = NETWORKS[name]
-    network = LEARNERS.make(learner, options)
+    network = opened(learner, **options)
     trace, model = network.trace(), network._model(0)
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
@@ -59,4 +63,4 @@ def test_a_row_takes_what_a_real_study_keeps(name: str) -> None:
 
 
 def test_no_weight_of_a_large_network_is_drawn() -> None:
-    assert LEARNERS.make("mlp", {"width": 65_536, "depth": 100}).trace().parameters > 4e11
+    assert opened("mlp", width=65_536, depth=100).trace().parameters > 4e11

@@ -63,7 +63,8 @@ def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int)
         if len(fit) < options.test_per_domain:
             notices.append(f"{domain} has only {len(fit)} of {options.test_per_domain} test scans")
         tested += [of_scan(options, row, domain, f"test-{domain}-{n:05d}", test) for n, row in enumerate(fit)]
-    shown = dict.fromkeys(options.public_domains, frozenset(range(CLASSES))) or domains
+    every = frozenset(range(CLASSES))
+    shown: Mapping[str, frozenset[int]] = {name: every for name in options.public_domains} or domains
     asked, noisy = _asked(options, public, shown, seed)
     return TaskData(
         public=asked,
