@@ -29,5 +29,6 @@ def comparable(results):
     for key in ("wall_clock", "traffic", "config", "environment", "shown"):
         del data[key]
     for evaluation in data["evaluations"]:
-        del evaluation["agreement"]
+        for name in ("agreement", "fidelity", "self_bleu"):
+            evaluation.pop(name, None)  # the last two are omitted from JSON if they are unknown
     return data

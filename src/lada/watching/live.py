@@ -26,7 +26,7 @@ class CellOutput:
 
     def add(self, line: str) -> None:
         """Append a line."""
-        from IPython.display import display  # here, since only notebooks have it
+        from IPython.display import display  # pyright: ignore[reportMissingImports] - only notebooks have it
 
         self._lines.append(line)
         content = {"text/plain": "\n".join(self._lines)}
