@@ -1,5 +1,6 @@
 """Figures in prose are those of the committed results."""
 
+import json
 import re
 from pathlib import Path
 
@@ -15,7 +16,11 @@ def figures(text: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("page", "heading", "suites"),
-    [("learned.md", "## What `skips` found", ["skips"]), ("results.md", "## In short", ["skips", "quick"])],
+    [
+        ("learned.md", "## What `skips` found", ["skips"]),
+        ("results.md", "## In short", ["skips", "quick"]),
+        ("results.md", "## Methods next to their controls", ["neighbours", "neighbours-lm"]),
+    ],
 )
 def test_every_figure_of_a_suite_stands_on_its_page(root: Path, page: str, heading: str, suites: list[str]):
     section = (root / "docs" / page).read_text().partition(f"\n{heading}\n")[2].partition("\n## ")[0]
@@ -24,6 +29,19 @@ def test_every_figure_of_a_suite_stands_on_its_page(root: Path, page: str, headi
     found = figures(" ".join(section.split()))
     assert found
     assert [figure for figure in found if figure not in told] == []
+
+
+def test_verdicts_that_differ_from_those_with_a_shuffled_signal_are_counted(root: Path):
+    cells = map(json.loads, (root / "results/neighbours-lm/cells.jsonl").read_text().splitlines())
+    found = {(cell["row"], cell["seed"]): cell for cell in cells if cell["scenario"] == "teacher"}
+    differing = total = 0
+    for seed in range(5):
+        one, other = (found[row, seed] for row in ("soft_targets", "soft_targets_shuffled"))
+        for client in ("clinic", "kitchen"):
+            right = [int(cell["members"][client]["right"], 16) for cell in (one, other)]
+            differing += (right[0] ^ right[1]).bit_count()
+            total += one["questions"]
+    assert f"{differing} of {total:,} verdicts" in (root / "docs/results.md").read_text()
 
 
 def test_figures_are_found_with_their_intervals():

@@ -187,7 +187,10 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
         chosen_right=_of_chosen((row.right, row.chosen) for row in results.allocations),
         chosen_sound=_of_chosen((row.sound, row.chosen) for row in results.allocations),
         styles=dict(sorted(sum((Counter(row.styles) for row in results.allocations), Counter()).items())),
-        **_augmented(results),
+        drafts=_augmented(results, "drafts"),
+        kept=_augmented(results, "kept"),
+        calls=_augmented(results, "calls"),
+        written=_augmented(results, "written"),
         notices=len(results.notices),
         suite=cell.written.suite,
         hypotheses=cell.written.hypotheses,
@@ -206,12 +209,10 @@ def _taken(folder: Path) -> dict[tuple[str, int, str], float]:
     return {(event["party"], event["round"], event["phase"]): event["seconds"] for event in events}
 
 
-def _augmented(results: Results) -> dict[str, int]:
-    """Return what an augmenter did, summed over all rounds; empty without one."""
+def _augmented(results: Results, figure: str) -> int | None:
+    """Return a figure of an augmenter, summed over all rounds; None without one."""
     rounds = results.augmentations
-    return {
-        name: sum(getattr(each, name) for each in rounds) for name in ("drafts", "kept", "calls", "written") if rounds
-    }
+    return sum(getattr(each, figure) for each in rounds) if rounds else None
 
 
 def _of_chosen(shares: Iterable[tuple[float | None, int]]) -> float | None:
