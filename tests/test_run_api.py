@@ -243,7 +243,7 @@ def test_a_fault_is_named_and_no_key_repeated(api, told):
 def test_a_client_has_no_api():
     clients = config()["clients"]
     clients[0]["model"] = {"api": {"base_url": "http://host/v1", "model": "big"}}
-    with pytest.raises(InputError, match=r"clients\.0\.model\.api: unknown key"):
+    with pytest.raises(InputError, match=r"clients\.warehouse\.model\.api: unknown key"):
         make_config(config(clients=clients))
 
 

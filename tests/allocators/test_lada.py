@@ -106,6 +106,17 @@ def test_what_one_party_knows_of_an_answer_that_both_give(
     assert sources([replace(SAME, teacher_right=teacher, student_right=student)]) == {0: expected}
 
 
+def test_an_answer_known_to_be_wrong_is_not_reached_by_giving_it_too():
+    assert sources([replace(SAME, teacher_right=False)]) == {}
+    assert sources([replace(SAME, teacher_right=False)], gold=False) == {0: "student"}
+
+
+def test_an_empty_path_of_its_own_leaves_the_teachers():
+    table = candidates([BOTH, BOTH])
+    paths = (replace(table.student_paths[0], text=""), table.student_paths[1])
+    assert sources(replace(table, student_paths=paths)) == {0: "teacher", 1: "student"}
+
+
 def vouching(same: int, *, sure: int = 10, count: int = 100) -> list[Row]:
     """Return samples of which the student is surest in the first `sure`; of these `same` have the same answer.
 

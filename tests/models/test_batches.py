@@ -129,5 +129,5 @@ def test_the_configuration_refuses_it_by_name():
     client = {"name": "a", "model": {"model": "zoo:slm-llama"}}
     dp = {"tokens": 100, "dp": {"noise_multiplier": 1.0}}
     config = {"server": {"model": {"model": "zoo:llm-world-0"}}, "clients": [{**client, "private": dp}]}
-    with pytest.raises(InputError, match=r"clients\.0\.private.*tokens is 100 with dp"):
+    with pytest.raises(InputError, match=r"clients\.a\.private.*tokens is 100 with dp"):
         make_config(config)

@@ -355,7 +355,7 @@ from pathlib import Path
 from lada.learners.base import LEARNERS
 opens = LEARNERS.make("residual", {"reads": {"scan": [1, 2]}})
 opens.check()
-print(opens.open(FilePath(), init_seed=0, saved=None).answer(["scan 1x2\\n0g"], seed=0)[0].text in set("0123456789"))
+print(opens.open(Path(), init_seed=0, saved=None).answer(["scan 1x2\\n0g"], seed=0)[0].text in set("0123456789"))
 """
     found = subprocess.run(
         [sys.executable, "-c", told],

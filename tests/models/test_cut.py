@@ -134,7 +134,8 @@ class TestLessons:
     def test_the_reference_judges_what_is_learnt(self, tiny: Any):
         learner = gemma(tiny)
         rows = [learner.encoder.pair(QUESTION, "answer 12", cut=True), learner.encoder.pair(QUESTION, "answer 13")]
-        reference = reference_sums(learner._judged, Rows([], [rows[0]], {0: rows[1]}), ALONE)
+        lesson = Lesson("q", QUESTION, "answer 12", "answer 13", chosen_cut=True)
+        reference = reference_sums(learner._judged, Rows([lesson], [rows[0]], {0: rows[1]}), ALONE)
         with torch.inference_mode():
             for row, total in zip(rows, reference[0], strict=True):
                 ids = torch.tensor([row.prompt + row.completion])

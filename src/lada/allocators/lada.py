@@ -1,8 +1,8 @@
-"""LaDa's filter: a student learns a path that it can follow, and its own path proves which one that is.
+"""LaDa's filter: a student's own right path is one that it can probably follow, so it comes before the teacher's.
 
 One filter serves one (teacher, student) pair in one direction. For each public question it takes
 
-1. the student's own path if that reaches the right answer: the student can follow it, since it wrote it;
+1. the student's own path if that reaches the right answer: that is evidence that it can follow the path;
 2. else the teacher's path if the teacher is right: it has something to teach.
 
 What is right is told by the gold answer. Where none may be read, the two parties must agree, or the teacher be trusted.
@@ -40,9 +40,13 @@ class LadaOptions(Budgeted):
 def reached(candidates: Candidates, *, gold: bool) -> np.ndarray:
     """Return [n] bool: whether the student's own path reaches the right answer, or else the teacher's.
 
-    The teacher's answer stands in where the student's verdict is unknown or must not be read.
+    The teacher's answer stands in where the student's verdict is unknown or must not be read, unless that answer is
+    known to be wrong. An empty path reaches nothing.
     """
-    return _where_known([path.right if gold else None for path in candidates.student_paths], same_answers(candidates))
+    wrong = np.array([gold and path.right is False for path in candidates.teacher_paths], dtype=bool)
+    written = np.array([bool(path.text) for path in candidates.student_paths], dtype=bool)
+    verdicts = [path.right if gold else None for path in candidates.student_paths]
+    return _where_known(verdicts, same_answers(candidates) & ~wrong) & written
 
 
 def teachable(candidates: Candidates, *, gold: bool, vouch: float) -> np.ndarray:
