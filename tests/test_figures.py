@@ -18,7 +18,8 @@ def figures(text: str) -> list[str]:
     ("page", "heading", "suites"),
     [
         ("learned.md", "## What `skips` found", ["skips"]),
-        ("results.md", "## In short", ["skips", "quick"]),
+        ("learned.md", "## What `reach` found", ["reach"]),
+        ("results.md", "## In short", ["reach", "skips", "quick"]),
         ("results.md", "## Methods next to their controls", ["neighbours", "neighbours-lm"]),
     ],
 )

@@ -52,7 +52,7 @@ def test_every_link_leads_to_a_page_and_an_anchor_of_it(site: dict[str, str]) ->
 
 def test_a_leaderboard_links_to_the_methods_page_of_the_site(site: dict[str, str], tmp_path: Path) -> None:
     make_site.assemble(make_site.ROOT, tmp_path)
-    for suite in ("quick", "skips"):
+    for suite in ("quick", "skips", "reach"):
         assert f"]({suite}-leaderboard.html)" in site[f"results/{suite}.md"]
         links = re.findall(
             r'href="([^"#]*)#([^"]*-[^"]*)"', (tmp_path / f"results/{suite}-leaderboard.html").read_text()
