@@ -1,5 +1,6 @@
 """RSR: ranks and losses from the likeliest tokens, the ratio by hand, and what is chosen."""
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -63,7 +64,6 @@ def test_the_least_ratio_first():
 
 def test_it_looks_at_as_many_tokens_as_ranks_count():
     asked = []
-    table = candidates([Row()], looks=[scores(0.5)])
-    object.__setattr__(table, "look", lambda k: asked.append(k) or iter([scores(0.5)]))
+    table = replace(candidates([Row()]), look=lambda k: asked.append(k) or iter([scores(0.5)]))
     make("rsr").apply({}, table)
     assert asked == [CLIP] == [100]

@@ -4,6 +4,7 @@ A cell of the table names one method and one kind of bad input. A cell that is n
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,8 +144,7 @@ def test_a_vocabulary_of_one_class_is_refused():
 def test_a_client_of_one_class_takes_no_other_class_and_counts_them():
     mine = own([(0, 0), (0, 1), (1, 0)], answers=["cat"] * 3)
     table = candidates([Row(teacher="cat"), Row(teacher="dog")], embeddings=np.zeros((2, 2), np.float32), own=mine)
-    asked = [Sample("q0", "?", "cat"), Sample("q1", "?", "dog")]
-    object.__setattr__(table, "samples", tuple(asked))
+    table = replace(table, samples=(Sample("q0", "?", "cat"), Sample("q1", "?", "dog")))
     _, allocation, told = make("edgefd", groups="answer", quantile=1.0).apply({}, table)
     assert [choice.sample_id for choice in allocation.choices] == ["q0"]
     assert told["of_absent_groups"] == 1.0
@@ -171,8 +171,11 @@ def test_drafts_and_reports_of_one_class_leave_nothing_uncounted(tmp_path: Path)
     assert len(kept.places) + kept.refused.total() == 3
     world = World(tmp_path, "pgkd")
     for party in world.parties.values():
-        for sample in (*party.task.public, *party.task.validation):
-            object.__setattr__(sample, "answer", "gold0")
+        public, held_out = (
+            tuple(replace(sample, answer="gold0") for sample in samples)
+            for samples in (party.task.public, party.task.validation)
+        )
+        party.task = replace(party.task, public=public, validation=held_out)
     assert [row.drafts for row in world.run(0, 1, 2)] == [0, 3]
 
 
