@@ -3,6 +3,7 @@
 A file is the index's length (8 bytes, little-endian), the index (lada.codecs.table) and one zstd frame for each text.
 """
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
@@ -91,13 +92,13 @@ class Frames(Mapping[str, Made]):
         if end != len(frames):
             raise CodecError(f"{mark}: {counted(len(frames), 'byte')} of samples; expected {end}")
 
+    @abstractmethod
     def size(self, sample_id: str) -> int:
         """Return the bytes of a block, which follow from the index and its header."""
-        raise NotImplementedError
 
+    @abstractmethod
     def made(self, sample_id: str, raw: bytes) -> Made:
         """Return what a block of that many bytes holds. Raises only CodecError."""
-        raise NotImplementedError
 
     def check_sizes(self, limit: int) -> None:
         """Raise CodecError for a block of more than `limit` bytes."""

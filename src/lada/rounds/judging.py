@@ -53,7 +53,7 @@ def judge_texts(party: Party, texts: Knowledge, signal: SignalSpec, round: int, 
         party.note(notices=(notice,))
         return {}
     now = replace(texts, round=round)
-    scores = score(party, now, signal.k, phase=PHASE, what="judgement")
+    scores = score(party, now, signal.k, phase=PHASE, what="judgement", sender=party.name)
     _, scores = release_scores(party, now, keep_back_scores(party, round, scores))
     if not scores:
         return {}

@@ -146,11 +146,17 @@ def _fitting(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Knowled
 
 
 def score(
-    party: Party, knowledge: Knowledge, k: int, *, phase: str = "score", what: str = "soft target"
+    party: Party,
+    knowledge: Knowledge,
+    k: int,
+    *,
+    phase: str = "score",
+    what: str = "soft target",
+    sender: str = "",
 ) -> dict[str, TokenScores]:
     """Return a party's token scores of the texts in `knowledge`, with at most `k` tokens per position.
 
-    Texts that it cannot trace, or whose scores are not finite, are omitted and counted.
+    Texts that it cannot trace, or whose scores are not finite, are omitted and counted; see `sound_scores`.
     """
     size = len(party.learner.vocabulary().tokens)
     questions = {sample.id: sample.question for sample in party.task.public}
@@ -159,7 +165,7 @@ def score(
         pairs = [(questions[path.sample_id], path.text) for path in paths]
         found = party.learner.log_probs(pairs, min(k, size), progress=progress)
     by_id = {path.sample_id: scores for path, scores in zip(paths, found, strict=True)}
-    return sound_scores(party, knowledge, by_id, size, what=what, sender=party.name if phase != "score" else "")
+    return sound_scores(party, knowledge, by_id, size, what=what, sender=sender)
 
 
 def send_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> Payload:
