@@ -118,7 +118,7 @@ def test_an_empty_path_of_its_own_leaves_the_teachers():
 
 
 def vouching(same: int, *, sure: int = 10, count: int = 100) -> list[Row]:
-    """Return samples of which the student is surest in the first `sure`; of these `same` have the same answer.
+    """Return samples. The student is surest of the first `sure`, and `same` of these have the same answer.
 
     On all others the teacher gives another answer and is the less sure, so FedMKT's rule trusts it nowhere.
     """

@@ -1,4 +1,4 @@
-"""LaDa's learnability-aware filter: it tries out what a student learns from.
+"""A filter that tries out what a student learns from, in a race of two copies of it.
 
 One filter serves one (teacher, student) pair in one direction. In each round it
 

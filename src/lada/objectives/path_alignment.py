@@ -80,7 +80,7 @@ class PathAlignment(Objective):
     options: PathAlignmentOptions
 
     def __call__(self, scored: Scored) -> Tensor:
-        """See Objective. A pair of which the teacher's likelihoods are unknown contributes its NLL alone."""
+        """See Objective. A pair contributes its NLL alone if the teacher's likelihoods are unknown."""
         weight, loss = self.options.label_weight, self.options.label_weight * nll(others(scored))
         pairs = scored.pairs
         if pairs is None or weight == 1:
