@@ -165,7 +165,7 @@ def test_order_reasons_scores_and_the_share_of_own_paths():
     }
 
 
-@pytest.mark.parametrize("name", ["lada", "lada_shuffled"])
+@pytest.mark.parametrize("name", ["lada", "lada_coin", "lada_shuffled"])
 def test_nothing_to_choose_from(name: str):
     for table in ([], [NEITHER] * 3):
         rule = make(name)
@@ -224,7 +224,7 @@ def test_the_order_of_samples_changes_nothing_but_draws(table: list[Row], gold: 
     assert {order[i]: source for i, source in moved.items()} == sources(table, gold=gold)
 
 
-@pytest.mark.parametrize("name", ["lada", "lada_shuffled"])
+@pytest.mark.parametrize("name", ["lada", "lada_coin", "lada_shuffled"])
 def test_it_needs_answers_and_confidence_of_both_and_no_trials(name: str):
     sure = {Verb.ANSWER, Verb.CONFIDENCE}
     assert ALLOCATORS.make(name, {}).needs == needs(sure, sure, own_paths=True)
@@ -273,3 +273,25 @@ def test_the_same_seed_deals_the_same():
     table = [BOTH, TAUGHT] * 20
     assert choose("lada_shuffled", candidates(table)) == choose("lada_shuffled", candidates(table))
     assert choose("lada_shuffled", candidates(table, seed=8)) != choose("lada_shuffled", candidates(table))
+
+
+def test_a_coin_decides_only_where_both_are_right():
+    table = [BOTH] * 60 + [OWN] * 20 + [TAUGHT] * 20 + [NEITHER] * 20
+    falls = set()
+    for seed in range(20):
+        found = sources(candidates(table, seed=seed), "lada_coin")
+        assert found.keys() == set(range(100))
+        assert {found[i] for i in range(60, 80)} == {"student"}
+        assert {found[i] for i in range(80, 100)} == {"teacher"}
+        own = tuple(i for i in range(60) if found[i] == "student")
+        assert 12 < len(own) < 48  # 60 tosses are outside in one of 300,000 draws
+        falls.add(own)
+    assert len(falls) == 20
+
+
+@given(rows(40), st.booleans(), st.integers(0, 9))
+def test_a_coin_leaves_the_questions_as_they_are(table: list[Row], gold: bool, seed: int):
+    given = candidates(table, seed=seed)
+    plain, tossed = sources(given, gold=gold), sources(given, "lada_coin", gold=gold)
+    assert plain.keys() == tossed.keys()
+    assert all(plain[i] == "student" for i, source in tossed.items() if source == "student")

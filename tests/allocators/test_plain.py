@@ -316,6 +316,21 @@ def test_self_verified_draws_its_budget():
     assert choose("self_verified", candidates(table), budget=4) == everything[:4]
 
 
+def test_self_verified_may_begin_with_the_teachers_right_paths():
+    table = [
+        Row("1", "2", True, False),
+        Row("1", "2", False, True),
+        Row(None, "2", True, True),
+        Row("1", "1", True, True),
+    ]
+    by_round = [
+        dict(choose("self_verified", candidates(table, round=round), taught=2, gold=True)) for round in (1, 2, 3, 4)
+    ]
+    taught, own = {0: "teacher", 3: "teacher"}, {1: "student", 2: "student", 3: "student"}
+    assert by_round == [taught, taught, own, own]
+    assert dict(choose("self_verified", candidates(table, round=1), gold=True)) == own
+
+
 @pytest.mark.parametrize(("budget", "count", "limit"), [(None, 9, None), (4, 2, 4), (0.4, 1000, 400), (0.01, 9, 1)])
 def test_a_budget_is_a_number_or_a_share(budget: int | float | None, count: int, limit: int | None):
     assert Budgeted(budget=budget).limit(count) == limit

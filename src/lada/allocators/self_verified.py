@@ -1,5 +1,9 @@
 """Self-training on verified paths: the student's own right answers."""
 
+import operator
+
+from pydantic import Field
+
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless, Outcome
 from lada.allocators.selection import RuleOptions, allocate
@@ -14,6 +18,8 @@ class SelfVerifiedOptions(RuleOptions):
     gold: bool = True
     """Read which answers are right, and never take a path known to be wrong. Otherwise the student trains on every path
     that ends in an answer."""
+    taught: int = Field(0, ge=0, exclude_if=operator.not_)
+    """Number of first rounds in which the student studies the teacher's paths, and none of its own: a warm start."""
 
 
 @ALLOCATORS.register(
@@ -30,18 +36,19 @@ class SelfVerified(Memoryless):
 
     With a host's option `tries`, a party samples a question again until its answer is right (rejection sampling, arXiv
     2308.01825). Of the paper we know only by hearsay that students study their own verified traces. With a budget,
-    questions are drawn at random.
+    questions are drawn at random. With `taught`, the teacher gives a start, and is not heard again.
     """
 
     options: SelfVerifiedOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
-        own = candidates.student_paths
-        allowed = self.options.may_take(own)
-        order = generator(candidates.seed, "self_verified").permutation(len(own))
-        drawn = [int(i) for i in order if allowed[i] and own[i].answer is not None]
-        chosen = drawn[: self.options.limit(len(own))]
-        sources: dict[int, Source] = dict.fromkeys(chosen, "student")
-        reasons = {i: "the student's own, and right" if own[i].right else "the student's own" for i in chosen}
-        return state, allocate(candidates, chosen, sources, None, reasons), {}
+        source: Source = "teacher" if candidates.round <= self.options.taught else "student"
+        paths = candidates.teacher_paths if source == "teacher" else candidates.student_paths
+        allowed = self.options.may_take(paths)
+        order = generator(candidates.seed, "self_verified").permutation(len(paths))
+        drawn = [int(i) for i in order if allowed[i] and paths[i].answer is not None]
+        chosen = drawn[: self.options.limit(len(paths))]
+        whose = {"teacher": "the teacher's", "student": "the student's own"}[source]
+        reasons = {i: f"{whose}, and right" if paths[i].right else whose for i in chosen}
+        return state, allocate(candidates, chosen, dict.fromkeys(chosen, source), None, reasons), {}
