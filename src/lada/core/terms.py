@@ -16,6 +16,7 @@ class Verb(StrEnum):
 
     ANSWER = "answer"  # questions -> paths
     EXPLAIN = "explain"  # questions -> paths that reason before they answer
+    CONTINUE = "continue"  # beginnings of paths -> whole paths
     CONFIDENCE = "confidence"  # log-probs of its own paths
     JUDGE = "judge"  # losses of anybody's paths
     LOG_PROBS = "log_probs"  # the likeliest tokens at each position of anybody's paths

@@ -74,6 +74,7 @@ from lada.rounds.secure_rounds import ADVERTISING, CHECKING_ENOUGH, averaging_ma
 from lada.rounds.soft import with_soft_targets
 from lada.rounds.states import address, keep_state, state_of
 from lada.rounds.steps import gold_lessons
+from lada.rounds.taking_over import taking_over, taught
 from lada.rounds.track_records import Records
 from lada.rounds.trust import doubted, limit_by_gold_texts, untrusted, without_paths
 from lada.tasks.data import TaskData
@@ -119,6 +120,12 @@ class Fedmkt(Host):
                 "host.options.trust: 'gain' measures what a client's own paths teach, but with knowledge 'labels' "
                 "all parties study the gold texts; expected knowledge 'paths', or another trust"
             )
+        if self.options.take_over is not None and (self._kind == "labels" or not self._teaches):
+            raise InputError(
+                f"host.options.take_over: {self.options.take_over} continues clients' paths for them, but here clients "
+                "learn from no path of the LLM; expected knowledge 'paths' with directions 'both' or 'llm_to_slm', or "
+                "null"
+            )
         if self.options.secure_aggregation and not self.options.average_adapters:
             raise InputError(
                 "host.options.secure_aggregation: without average_adapters there is nothing to aggregate; expected "
@@ -157,19 +164,20 @@ class Fedmkt(Host):
     def _contributing(self, number: int, objective: Objective) -> Round:
         """Return how all parties gain their knowledge of the public samples, and how clients send theirs."""
         judged = self._judges_texts(objective)
+        read = judged or self._takes_over
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
         known = number > 1 and self._teaches  # nothing changes the LLM after it has sent what it knows
         return (
             Ask("contribute"),
             *self._studying_private(number),
-            know("client", "answer", tells=self._mutual or judged, alone=not self._mutual),
+            know("client", "answer", tells=self._mutual or read, alone=not self._mutual),
             *((sending("client", self._kind, number, objective),) if self._mutual else ()),
-            *((sending_texts(),) if judged and not self._mutual else ()),
+            *((sending_texts(always=self._takes_over),) if read and not self._mutual else ()),
             *((judging_server(objective, number),) if judged and self._mutual and number > 1 else ()),
             REPORTING,
             know("server", "answer", tells=not self._mutual, known=known),
             Receive(_look_at_records) if self._keeps_records else Receive(),
-            *((silent("server", _begin_texts if self._mutual else _read_texts),) if judged else ()),
+            *((silent("server", _begin_texts if self._mutual else _read_texts),) if read else ()),
         )
 
     def _learning_from_clients(self) -> Round:
@@ -190,7 +198,8 @@ class Fedmkt(Host):
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
         return (
             *((know("server", "answer-anew", tells=True),) if self._mutual else ()),
-            sending("server", self._kind, number, objective),
+            *(() if self.options.take_over is None else taking_over(self.options.take_over)),
+            sending("server", self._kind, number, objective, told=taught if self._takes_over else None),
             *((judging_clients(objective, number),) if judged else ()),
             Ask("learn", kinds_of(self._kind, objective) | judgement_kinds(objective), to_each),
             receiving(self._kind),
@@ -232,6 +241,10 @@ class Fedmkt(Host):
         return self.options.directions != "llm_to_slm"
 
     @property
+    def _takes_over(self) -> bool:
+        return self.options.take_over is not None
+
+    @property
     def _teaches(self) -> bool:
         return self.options.directions != "slm_to_llm"
 
@@ -253,6 +266,11 @@ class Fedmkt(Host):
         if objective.needs.signal_on("student") is None:
             return False
         learns = f"objective {objective.title!r} learns from a teacher's scores of the student's own texts"
+        if self._takes_over and self._mutual:
+            raise InputError(
+                f"host.options.take_over: {learns}, but with take_over the LLM sends each client other texts; expected "
+                "directions 'llm_to_slm', null, or another objective"
+            )
         if self._kind == "labels":
             raise InputError(
                 f"host.options.knowledge: {learns}, but with 'labels' nobody writes any; expected 'paths' (with "
@@ -300,7 +318,7 @@ class Fedmkt(Host):
     def _choice(self, turn: Turn, client: str, reply: Payload, *, keeps: bool) -> tuple[Offer, Allocation]:
         party, round, mine = turn.party, turn.round, turn[MINE]
         offer = with_judgements(party, reply, receive_knowledge(party, reply, client, round, self._kind))
-        if party.asked_by(client, "student") is not None:
+        if self._takes_over or party.asked_by(client, "student") is not None:
             turn[WRITTEN][client] = offer.knowledge
         judged = judge(party, round, offer.knowledge, mine)
         if self.options.trust == "auto":

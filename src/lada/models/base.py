@@ -240,6 +240,15 @@ class Learner(Protocol):
         """
         ...
 
+    def complete(
+        self, begun: Sequence[tuple[str, str]], *, seed: int, temperature: float = 0.0, progress: Progress = silent
+    ) -> list[Answer]:
+        """Write the rest of paths of which another wrote the beginning: (question, beginning) pairs.
+
+        Each answer has the whole path. With an empty beginning, it is that of `answer`, greedily.
+        """
+        ...
+
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         """Score (question, path) pairs."""
         ...

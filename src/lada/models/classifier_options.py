@@ -76,8 +76,8 @@ class ClassifierOptions(LearnerOptions):
 
     @property
     def able(self) -> frozenset[Verb]:
-        """See LearnerOptions: everything but reasoning, since an answer is one label."""
-        return frozenset(Verb) - {Verb.EXPLAIN}
+        """See LearnerOptions: an answer is one label, so it has no steps and no beginning."""
+        return frozenset(Verb) - {Verb.EXPLAIN, Verb.CONTINUE}
 
     @property
     def limited_by(self) -> str:

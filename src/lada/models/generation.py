@@ -21,12 +21,16 @@ one."""
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """A question's prompt, to be continued by at most `max_new_tokens`; `address` seeds its random draws."""
+    """A question's prompt, to be continued by at most `max_new_tokens`; `address` seeds its random draws.
+
+    `begun` are the ids at the end of the prompt that already belong to the path.
+    """
 
     prompt: tuple[int, ...]
     max_new_tokens: int
     address: tuple[int, ...]
     question: str = ""
+    begun: tuple[int, ...] = ()
 
 
 NOTHING = np.zeros(0, np.float32)
@@ -110,4 +114,19 @@ def make_requests(
         prompt = encoder.prompt(question)
         max_new_tokens = max(1, min(most, encoder.context - len(prompt)))
         streams += [GenerationRequest(prompt, max_new_tokens, (seed, number, path), question) for path in range(paths)]
+    return streams
+
+
+def continuing_requests(
+    encoder: Encoder, beginnings: Sequence[tuple[str, str]], seed: int, most: int
+) -> list[GenerationRequest]:
+    """Return a stream for each pair of a question and the beginning of a path, with room for `most` tokens or its
+    context. A beginning that leaves no room is cut by a token."""
+    streams = []
+    for number, (question, beginning) in enumerate(beginnings):
+        row = encoder.pair(question, beginning, cut=True)
+        begun = row.completion[: encoder.context - len(row.prompt) - 1]
+        prompt = (*row.prompt, *begun)
+        room = min(most, encoder.context - len(prompt))
+        streams.append(GenerationRequest(prompt, room, (seed, number, 0), question, begun))
     return streams

@@ -16,7 +16,7 @@ from lada.models.base import Answer, Course, Inside, Progress, Study, StudyRepor
 from lada.models.checksums import write_checksums
 from lada.models.company import try_batching
 from lada.models.encoding import Encoder, context_of, encoder_of
-from lada.models.generation import make_requests
+from lada.models.generation import GenerationRequest, continuing_requests, make_requests
 from lada.models.identity import weights_digest
 from lada.models.in_memory import InMemoryLearner, computing
 from lada.models.objective import Objective
@@ -43,7 +43,7 @@ class HuggingFaceLearner(InMemoryLearner):
         self.replicas: Replicas | None = None
         ends = declared_ends(getattr(model, "generation_config", None), tokenizer)
         self._encoder = encoder_of(tokenizer, options, context_of(model.config), ends)
-        self._cut = self._written = 0
+        self._cut = self._texts = 0
         self._told = False
         self._batching = try_batching(model, self._encoder, options.generation)
         self.company = self._batching.judge
@@ -80,9 +80,22 @@ class HuggingFaceLearner(InMemoryLearner):
         progress: Progress = silent,
     ) -> list[list[Answer]]:
         """See Learner.sample. A path is read again only if generation did not already give the result of `judge`."""
+        streams = make_requests(self._encoder, questions, paths, seed, self._options.max_new_tokens)
+        answers = self._written(streams, temperature, progress)
+        return [answers[start : start + paths] for start in range(0, len(answers), paths)]
+
+    @computing
+    def complete(
+        self, begun: Sequence[tuple[str, str]], *, seed: int, temperature: float = 0.0, progress: Progress = silent
+    ) -> list[Answer]:
+        """See Learner.complete. What is written has at most `max_new_tokens` in addition to its beginning."""
+        streams = continuing_requests(self._encoder, begun, seed, self._options.max_new_tokens)
+        return self._written(streams, temperature, progress)
+
+    def _written(self, streams: Sequence[GenerationRequest], temperature: float, progress: Progress) -> list[Answer]:
+        """Return the answers written for streams."""
         self._begin()
         progress = adding_up(progress)
-        streams = make_requests(self._encoder, questions, paths, seed, self._options.max_new_tokens)
         written = write(
             self.model,
             self._encoder,
@@ -93,12 +106,12 @@ class HuggingFaceLearner(InMemoryLearner):
             self._batching.answer,
             lambda done, tokens: progress("answer", done, len(streams), tokens),
         )
-        self._written += len(written)
+        self._texts += len(written)
         self._cut += sum(each.cut for each, *_ in written)
         if not self._batching.told:
             written = [(each, row, None) for each, row, _ in written]
         untold = iter(self._judged([row for _, row, told in written if told is None]))
-        answers = [
+        return [
             Answer(
                 each.text,
                 replace(told or next(untold), size=len(each.text.encode())),
@@ -108,13 +121,12 @@ class HuggingFaceLearner(InMemoryLearner):
             )
             for each, row, told in written
         ]
-        return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
     def take_notices(self) -> tuple[str, ...]:
         """See Learner.take_notices."""
         cut = (
             f"answers cut at model.max_new_tokens, {self._options.max_new_tokens}, or the end of the context: "
-            f"{self._cut} of {self._written}; no end of a turn is learnt from them",
+            f"{self._cut} of {self._texts}; no end of a turn is learnt from them",
         )
         self._told = True
         notices, self._notices = self._notices, ()
@@ -129,7 +141,7 @@ class HuggingFaceLearner(InMemoryLearner):
         """Restart the count of losses if the earlier ones were reported."""
         if self._told:
             self._encoder.forget()
-            self._cut = self._written = 0
+            self._cut = self._texts = 0
             self._told = False
 
     def vocabulary(self) -> Vocabulary:

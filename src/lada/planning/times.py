@@ -12,13 +12,13 @@ from lada.planning.fit import Demand
 from lada.planning.plan import PartyPlan, PartyTime, PlannedStep, RoundPlan
 from lada.planning.speed import flops
 
-SHARES = {Verb.STUDY: 0.5, Verb.ANSWER: 0.2}
+SHARES = {Verb.STUDY: 0.5, Verb.ANSWER: 0.2, Verb.CONTINUE: 0.2}
 READING = 0.5
 """The share of a matrix product's speed that each verb reaches; READING for all others. Source: measurements of the
 demo."""
 LAUNCH = 0.7e-3
 """The minimum time of a layer on an accelerator, to launch its kernels, seconds: our assumption."""
-NAMES = {Verb.STUDY: "studying", Verb.ANSWER: "answering"}
+NAMES = {Verb.STUDY: "studying", Verb.ANSWER: "answering", Verb.CONTINUE: "answering"}
 """The fields of PartyTime, by verb; `reading` for all others."""
 
 
@@ -49,8 +49,9 @@ def _time(
                 verb = Verb(step.verb)
                 passes, operations = _work(party, step, counts, demand.options.batch_size)
                 once = max(operations / (SHARES.get(verb, READING) * speed), passes * layers * LAUNCH)
-                # The server reads the paths of each client; a client reads only the server's.
-                times = clients if party.role == "server" and verb not in NAMES else 1
+                # The server reads or continues the paths of each client; a client reads only the server's.
+                alone = party.role == "client" or verb in (Verb.STUDY, Verb.ANSWER)
+                times = 1 if alone else clients
                 seconds[NAMES.get(verb, "reading")] += (rounds.last - rounds.first + 1) * times * once
     return PartyTime(party=party.name, **{name: round(value, 1) for name, value in seconds.items()})
 
@@ -65,5 +66,5 @@ def _work(party: PartyPlan, step: PlannedStep, counts: Mapping[str, int], batch_
         passes = 3 * study.steps * -(-study.batch_size // study.micro_batch_size)
         return passes, tokens * (2 * forward + 2.0 * party.memory.trainable)
     samples = party.private if step.samples == "private" else counts.get(step.samples, counts["public"])
-    passes = -(-samples // batch_size) * (party.mean if step.verb == Verb.ANSWER else 1)
+    passes = -(-samples // batch_size) * (party.mean if step.verb in (Verb.ANSWER, Verb.CONTINUE) else 1)
     return passes, samples * (party.prompt + party.mean) * forward

@@ -158,14 +158,27 @@ def knowing(
     return Step(side, phase, verb, "public", sends=sends, run=run)
 
 
-def sending(side: Side, kind: KnowledgeKind, round: int, objective: Objective) -> Step:
-    """Return the step in which one side sends its knowledge, with scores if the objective needs them."""
+def sending(
+    side: Side,
+    kind: KnowledgeKind,
+    round: int,
+    objective: Objective,
+    *,
+    told: Callable[[Turn, str], Knowledge] | None = None,
+) -> Step:
+    """Return the step in which one side sends its knowledge, with scores if the objective needs them.
+
+    `told` returns what the server tells a client, if that is not the same for all.
+    """
 
     def run(turn: Turn) -> None:
         if side == "client":
             turn.outbox |= send_knowledge(turn.party, turn[MINE], kind)
-        else:
+        elif told is None:
             turn[SENT] = send_each(turn.party, turn[MINE], kind, list(turn.replies))
+        else:
+            each = (send_each(turn.party, told(turn, client), kind, [client]) for client in turn.replies)
+            turn[SENT] = {client: sent for by_client in each for client, sent in by_client.items()}
 
     kinds = kinds_of(kind, objective)
     if objective.needs.signal_on("teacher") is None:  # sending is reported together with knowing
@@ -174,11 +187,14 @@ def sending(side: Side, kind: KnowledgeKind, round: int, objective: Objective) -
     return Step(side, "score", Verb.LOG_PROBS, "public", sends=sends, kinds=kinds, run=run)
 
 
-def sending_texts() -> Step:
-    """Return the step in which a client sends its paths only because its objective asks for scores of them."""
+def sending_texts(*, always: bool) -> Step:
+    """Return the step in which a client sends its paths only so that the LLM reads them.
+
+    Unless `always`, it does so only if its objective asks for scores of them.
+    """
 
     def run(turn: Turn) -> None:
-        if turn.party.objective.needs.signal_on("student") is not None:
+        if always or turn.party.objective.needs.signal_on("student") is not None:
             turn.outbox |= send_texts(turn.party, turn[MINE])
 
     return Step("client", kinds=MessageSchema(optional=frozenset({PATHS})), run=run)

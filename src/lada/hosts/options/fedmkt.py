@@ -38,5 +38,9 @@ class FedmktOptions(LabelOptions, SecureOptions):
     """What a client replays while it studies the LLM's paths."""
     server_replay: Replay = SERVER_REPLAY
     """What the server replays while it studies the clients' paths."""
+    take_over: float | None = Field(None, gt=0, lt=1, exclude_if=lambda value: value is None)
+    """Where a client's answer is wrong or, if nobody may know that, differs from the LLM's, the LLM reads the client's
+    path and continues it from the first token with a lower probability than this. If that reaches the right answer, or
+    the LLM's own, the client is sent this path instead of the LLM's own. None: each client is sent the LLM's own."""
     private_rounds: Rounds | None = None
     """Study private data in the first N rounds only. None means every round, as in the paper."""
