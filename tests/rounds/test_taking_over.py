@@ -10,10 +10,14 @@ import pytest
 from actors import PUBLIC, Federation, ScriptedLearner, federation, make, right, task
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from tiny_run import tiny
 
+import lada
 from lada.allocators.base import ALLOCATORS
+from lada.config import make_config
 from lada.core.errors import InputError
-from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores
+from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores, Verb
 from lada.hosts.base import HOSTS
 from lada.models.base import Answer, Progress, silent
 from lada.objectives.base import OBJECTIVES
@@ -214,6 +218,34 @@ def test_the_plan_lists_who_reads_and_who_continues():
     method = HOSTS.get("fedmkt")
     host = method.make(method.options.model_validate({"take_over": 0.1, "directions": "llm_to_slm"}))
     steps = [
-        (s.side, s.phase, s.verb) for s in host.round(1, make(OBJECTIVES, "sft")) if getattr(s, "phase", "") in PHASES
+        (step.side, step.phase, step.verb) for step in host.plan(1, make(OBJECTIVES, "sft")) if step.phase in PHASES
     ]
     assert steps == [("server", "find-mistakes", "log_probs"), ("server", "take-over", "continue")]
+
+
+@pytest.mark.parametrize("verb", ["continue", "log_probs"])
+def test_an_llm_that_cannot_continue_is_refused(verb: str):
+    config = tiny(host={"name": "fedmkt", "options": {"take_over": 0.1, "directions": "llm_to_slm"}})
+    make_config(config)
+    config["server"]["model"]["verbs"] = [str(each) for each in Verb if each != verb]
+    with pytest.raises(InputError, match=f"host 'fedmkt' needs a learner that can {verb}, but that of 'llm' cannot"):
+        make_config(config)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.5, "high"])
+def test_a_threshold_is_a_probability(value: Any):
+    with pytest.raises(ValidationError, match="take_over"):
+        HOSTS.get("fedmkt").options.model_validate({"take_over": value})
+
+
+@pytest.mark.parametrize("track", ["answers", "unlabelled"])
+def test_a_run_with_real_models(tmp_path: FilePath, track: str):
+    config = tiny(rounds=2, host={"name": "fedmkt", "options": {"take_over": 0.5, "directions": "llm_to_slm"}})
+    config["task"] |= {"public": 8, "gold": "answers" if track == "answers" else "none"}
+    for party in (config["server"], *config["clients"]):
+        party["model"]["max_new_tokens"] = 48  # room for an answer
+    results = lada.run(config, runs=tmp_path, progress=False)
+    told = [text for text in results.notices if "takes over" in text]
+    assert {client for client in ("warehouse", "clinic") if any(f"of {client}" in text for text in told)}
+    phases = {(time.party, time.phase) for time in results.wall_clock.phases}
+    assert {("llm", "find-mistakes"), ("llm", "take-over")} <= phases

@@ -7,9 +7,13 @@ from lada.hosts.options.fedmkt import FedmktOptions
 
 
 def _needs(options: FedmktOptions) -> Needs:
-    """Return what the round needs: a party that sends likelihoods of gold texts must be able to judge them."""
-    judges = {Verb.JUDGE} if options.knowledge == "labels" else set()
-    return needs({Verb.ANSWER, *judges}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY})
+    """Return what the round needs.
+
+    A party that sends likelihoods of gold texts must be able to judge them. One that takes over must read and continue.
+    """
+    judges = {Verb.JUDGE} if options.knowledge == "labels" else set[Verb]()
+    continues = set[Verb]() if options.take_over is None else {Verb.LOG_PROBS, Verb.CONTINUE}
+    return needs({Verb.ANSWER, *judges, *continues}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY})
 
 
 @HOSTS.register(
