@@ -40,14 +40,13 @@ def _unsynced() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _tried_once() -> Iterator[None]:
-    """Try once in which batches a model answers as alone: tests load the same few models a thousand times."""
+    """Try, check and read each shipped model once: tests load the same few models a thousand times."""
     if "lada.models.learner" not in sys.modules:  # and take no seconds to import it where no test does
         yield
         return
-    from tried import try_once
+    from tried import once
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lada.models.learner.try_batching", try_once)
+    with once():
         yield
 
 
