@@ -13,7 +13,7 @@ from hypothesis import settings
 
 # Before PyTorch is imported: two workers of pytest with as many threads each as there are cores wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-settings.register_profile("lada", deadline=None, max_examples=50)  # a machine that does other things beside is no fault
+settings.register_profile("lada", deadline=None, max_examples=25)  # a machine that does other things beside is no fault
 settings.load_profile("lada")
 gc.disable()  # while modules are imported; their half a million objects are no garbage, and looked through for seconds
 
