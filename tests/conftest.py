@@ -13,7 +13,7 @@ from hypothesis import settings
 
 # Before PyTorch is imported: two workers of pytest with as many threads each as there are cores wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-settings.register_profile("lada", deadline=None, max_examples=50)  # a machine that does other things beside is no fault
+settings.register_profile("lada", deadline=None, max_examples=25)  # a machine that does other things beside is no fault
 settings.load_profile("lada")
 gc.disable()  # while modules are imported; their half a million objects are no garbage, and looked through for seconds
 
@@ -40,14 +40,13 @@ def _unsynced() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _tried_once() -> Iterator[None]:
-    """Try once in which batches a model answers as alone: tests load the same few models a thousand times."""
+    """Try, check and read each shipped model once: tests load the same few models a thousand times."""
     if "lada.models.learner" not in sys.modules:  # and take no seconds to import it where no test does
         yield
         return
-    from tried import try_once
+    from tried import once
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lada.models.learner.try_batching", try_once)
+    with once():
         yield
 
 

@@ -41,7 +41,8 @@ def named(code: str, package: str) -> Iterator[tuple[str, ...]]:
             base = ".".join(part for part in (above, node.module) if part)
             yield from ((f"{base}.{alias.name}", base) for alias in node.names)
         elif isinstance(node, ast.Call):  # import_module("lada.x"), preload=("lada.x", ...); not `python -m lada.x`
-            if ast.unparse(node.func).rpartition(".")[2] in ("python", "files", "PackageLoader", "getLogger"):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in ("python", "files", "PackageLoader", "getLogger"):
                 waiting = [other for other in waiting if other not in node.args]
         elif isinstance(node, ast.Constant) and (found := BY_STRING.fullmatch(str(node.value))):
             yield (found[1],)

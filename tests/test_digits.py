@@ -1,6 +1,8 @@
 """Federations of classifiers: every host teaches them, and they resume bit for bit."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import lada
 from lada.config import make_config
 from lada.core.errors import InputError
 from lada.core.grids import write_grids
+from lada.core.results import Results
 from lada.core.terms import Vocabulary
 from lada.federation import party_cache
 from lada.hosts.base import HOSTS
@@ -58,9 +61,25 @@ def config(host: str = "fedmkt", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+Whole = Callable[[str], tuple[Results, int]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Give what a run by a host comes to, and how many files of checkpoints and journal it put in place."""
+
+    @cache
+    def run(host: str) -> tuple[Results, int]:
+        with pytest.MonkeyPatch.context() as patch:
+            writes = crash_at(10**6, patch)
+            return lada.run(config(host), runs=tmp_path_factory.mktemp(host)), writes[0]
+
+    return run
+
+
 @pytest.mark.parametrize("host", [name for name in HOSTS.names() if name != "fedcot"])
-def test_clients_learn_by_every_host(host: str, tmp_path: Path):
-    results = lada.run(config(host), runs=tmp_path)
+def test_clients_learn_by_every_host(host: str, whole: Whole):
+    results, _ = whole(host)
     last = {each.party: each for each in results.evaluations if each.round == 2}
     assert not results.missing
     for client in NETWORKS:
@@ -75,16 +94,14 @@ def test_clients_learn_by_every_host(host: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("host", ["fedmkt", "feddf"])
-def test_a_run_that_broke_off_resumes_to_the_same_bits(host: str, tmp_path: Path, monkeypatch: Any):
+def test_a_run_that_broke_off_resumes_to_the_same_bits(host: str, whole: Whole, tmp_path: Path, monkeypatch: Any):
+    results, writes = whole(host)
     with monkeypatch.context() as patch:
-        writes = crash_at(10**6, patch)
-        results = lada.run(config(host), runs=tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        crash_at(2 * writes[0] // 3, patch)
+        crash_at(2 * writes // 3, patch)
         with pytest.raises(Crash):
-            lada.run(config(host), runs=tmp_path / "broken")
+            lada.run(config(host), runs=tmp_path)
     party_cache.forget()
-    assert outcome(lada.run(config(host), runs=tmp_path / "broken", resume=True)) == outcome(results)
+    assert outcome(lada.run(config(host), runs=tmp_path, resume=True)) == outcome(results)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def small(**changes) -> dict:
     config["task"] |= {"public": 12, "private": 12, "test_per_domain": 2, "replay": 4}
     config["server"]["model"]["model"] = "zoo:slm-gpt2"
     for party in (config["server"], *config["clients"]):
-        party["model"]["max_new_tokens"] = 24
+        party["model"]["max_new_tokens"] = 12
         party["distil"] = {"steps": 1, "batch_size": 4}
     for client in config["clients"]:
         client["private"] = {"steps": 1, "batch_size": 4}
@@ -266,7 +266,7 @@ def test_a_run_under_differential_privacy_tells_what_it_spent(tmp_path):
     config = small(rounds=2, membership_audit=False)
     config["host"] = {"name": "fedmkt", "options": {"client_replay": NO_REPLAY}}
     dp = {"noise_multiplier": 1.5, "delta": 1e-3, "clip": 0.5, "seeded": True}
-    model = {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}, "max_new_tokens": 24}
+    model = {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}, "max_new_tokens": 12}
     config["clients"] = [config["clients"][0] | {"model": model, "private": {"steps": 3, "batch_size": 4, "dp": dp}}]
     results = lada.run(config, runs=tmp_path)
     spent = [(study.round, study.epsilon) for study in results.studies if study.phase == "private"]

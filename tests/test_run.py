@@ -29,12 +29,12 @@ def builtin(**changes):
         "rounds": 1,
         "workers": 0,
         "task": {"kind": "rulebooks", "public": 24, "private": 24, "test_per_domain": 1, "replay": 8},
-        "server": {"model": {"model": "zoo:llm-world-0", "max_new_tokens": 40}, "distil": {"steps": 2}},
+        "server": {"model": {"model": "zoo:llm-world-0", "max_new_tokens": 16}, "distil": {"steps": 2}},
         "clients": [
             {
                 "name": name,
                 "domains": [name],
-                "model": {"model": f"zoo:{model}", "max_new_tokens": 40},
+                "model": {"model": f"zoo:{model}", "max_new_tokens": 16},
                 "private": {"steps": 2},
                 "distil": {"steps": 2},
             }

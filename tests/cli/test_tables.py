@@ -47,7 +47,7 @@ def letters(text: str) -> Counter[str]:
     return Counter(c for c in text if c.isalnum())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=4), st.integers(20, 120), st.booleans())
 def test_every_letter_is_there(rows: list[tuple[str, str, str]], width: int, terminal: bool):
     table = Table(Column("q", no_wrap=True), "w", "e")

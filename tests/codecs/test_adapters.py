@@ -107,7 +107,7 @@ def test_truncated_bytes(end: int):
         adapters.decode(GOOD[:end])
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data())
 def test_flipped_bytes_give_a_codec_error_or_valid_weights(choice: Any):
     hurt = bytearray(GOOD)

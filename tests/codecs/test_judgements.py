@@ -168,7 +168,7 @@ def test_a_decompression_bomb(student: Party):
                     sample_limit=1000)  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(st.data())
 def test_flipped_bytes_raise_nothing_but_codec_errors(data: st.DataObject):
     hurt = bytearray(told())

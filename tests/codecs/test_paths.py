@@ -107,7 +107,7 @@ def test_the_same_values_give_the_same_bytes():
     assert paths.encode(sent(sample())) == paths.encode(sent(sample()))
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(st.binary(max_size=200))
 def test_garbage(data: bytes):
     for raw in (data, zstd(data)):
@@ -117,7 +117,7 @@ def test_garbage(data: bytes):
 
 @pytest.mark.parametrize("data", [GOOD, inner(GOOD)], ids=["as sent", "within the zstd frame"])
 @given(choice=st.data())
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_flipped_and_truncated_bytes_give_a_codec_error_or_valid_knowledge(data: bytes, choice: st.DataObject):
     hurt = bytearray(data)
     for _ in range(choice.draw(st.integers(1, 3))):

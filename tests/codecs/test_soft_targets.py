@@ -318,13 +318,13 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
     return bytes(hurt)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(damaged(GOOD))
 def test_flipped_bytes(data: bytes):
     read_all(data)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(damaged(RAW))
 def test_flipped_bytes_within_the_frame(raw: bytes):
     read_all(forged(raw, SHAPE))

@@ -57,13 +57,13 @@ def test_every_kind_has_a_sound_message_that_is_accepted(sound: list[Seed]):
     }
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(number=st.integers(2**40, 2**41))
 def test_a_spoilt_message_is_refused_or_sound(sound: list[Seed], number: int):
     send(*mutate(random.Random(number), sound))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
 def test_bytes_that_are_no_message(data: bytes):
     with suppress(FederationError):  # and nothing else

@@ -134,7 +134,7 @@ def test_an_honest_reply_fits_its_question_alone(envelope, payload, asked, other
     assert other == asked or not SEAL.is_answering(got, back, other)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(answers | refusals | asks, answers | refusals, payloads, st.data())
 def test_whatever_is_changed_is_refused(envelope, other, payload, data):
     sealed = SEAL.answering(envelope, payload, "")
@@ -144,7 +144,7 @@ def test_whatever_is_changed_is_refused(envelope, other, payload, data):
     assert SEAL.is_answering(changed, payload, "") == (value == getattr(sealed, field))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(asks, payloads.filter(bool), st.data())
 def test_a_single_changed_byte_a_missing_kind_or_another_name_is_refused(envelope, payload, data):
     sealed = SEAL.asking(envelope, payload)

@@ -102,8 +102,9 @@ def with_bos(tokenizer: Any, wanted: bool) -> None:
 
 ODDITIES = ("plain", "padded-embeddings", "no-pad-token", "left-padding", "bos", "no-bos")
 QUICK = {*((architecture, "plain") for architecture in CONFIGS), *zip(CONFIGS, ODDITIES, strict=False)}
-"""Every architecture and every oddity; the verbs see all pairs of them, studies see the others among the slow tests."""
-STUDIED = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in product(CONFIGS, ODDITIES)]
+"""Every architecture and every oddity; the other pairs of them are among the slow tests."""
+PAIRS = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in product(CONFIGS, ODDITIES)]
+each_pair = pytest.mark.parametrize(("architecture", "oddity"), PAIRS, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", params=CONFIGS)
@@ -173,6 +174,7 @@ def whole(folder: Path) -> Any:
     return learner(folder)
 
 
+@each_pair
 def test_the_verbs(folder: Path, whole: Any):
     """One test, since loading takes longer than what follows."""
     single = HuggingFaceLearner(whole.model, whole.tokenizer, whole.options.model_copy(update={"batch_size": 1}))
@@ -207,6 +209,7 @@ def test_the_verbs(folder: Path, whole: Any):
         assert vector == pytest.approx(hidden.mean(0).numpy(), abs=1e-4)
 
 
+@each_pair
 def test_tokens_lead_back_to_the_text(whole: Any):
     """The bytes of a text's tokens are the text, except for a space that sentencepiece puts in front."""
     tokens = whole.vocabulary().tokens
@@ -218,7 +221,7 @@ def test_tokens_lead_back_to_the_text(whole: Any):
         assert whole._encoder.text(spelled.tokens.tolist()) == text
 
 
-@pytest.mark.parametrize(("architecture", "oddity"), STUDIED, indirect=True)
+@each_pair
 def test_a_lora_study_lowers_the_loss_and_comes_back_to_the_same_bits(folder: Path, tmp_path: Path):
     pupil = lora(folder)
     pairs = list(zip(QUESTIONS, PATHS, strict=True))

@@ -15,7 +15,7 @@ STEP = st.one_of(st.integers(1, 2 * ROOM + 3), st.lists(st.integers(0, 99), min_
 """Tokens that are appended, or rows that are kept, by their number modulo how many there are."""
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 4), st.lists(STEP, max_size=12))
 def test_it_holds_what_a_dynamic_layer_holds(rows: int, steps: list[int | list[int]]):
     generator = torch.Generator().manual_seed(0)

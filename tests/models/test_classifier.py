@@ -1,8 +1,6 @@
 """Classifiers keep the contract of a learner: a path is a label, and a label is one token."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path as FilePath
 from typing import Any, get_args
@@ -12,10 +10,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import lada
 from lada.core.errors import InputError
 from lada.core.grids import write_grids
 from lada.core.needs import Needs
+from lada.core.plugins import VARIABLE, load_plugins
 from lada.core.terms import Lesson, SparseLogProbs, Verb
 from lada.learners.base import LEARNERS, OtherModel
 from lada.models.base import Course, Study
@@ -344,24 +342,18 @@ def test_equal_networks_of_a_run_are_drawn_together_unless_they_are_to_differ():
         own.tuned(full=True, ranks=False)
 
 
-def test_a_network_of_ones_own_is_a_file(tmp_path: FilePath):
+def test_a_network_of_ones_own_is_a_file(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch):
     page = (FilePath(__file__).parents[2] / "docs/digits.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     file = tmp_path / "residual.py"
     file.write_text(code, encoding="utf-8")
-    told = """
-import sys
-from pathlib import Path
-from lada.learners.base import LEARNERS
-opens = LEARNERS.make("residual", {"reads": {"scan": [1, 2]}})
-opens.check()
-print(opens.open(Path(), init_seed=0, saved=None).answer(["scan 1x2\\n0g"], seed=0)[0].text in set("0123456789"))
-"""
-    found = subprocess.run(
-        [sys.executable, "-c", told],
-        env={**os.environ, "LADA_PLUGINS": str(file), "PYTHONPATH": str(FilePath(lada.__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (found.stdout.strip(), found.returncode) == ("True", 0), found.stderr
+    LEARNERS.names()
+    monkeypatch.setattr(LEARNERS, "_methods", dict(LEARNERS._methods))
+    monkeypatch.setenv(VARIABLE, str(file))
+    load_plugins.cache_clear()
+    load_plugins()
+    monkeypatch.delitem(sys.modules, "lada_plugin_residual")
+    opens = LEARNERS.make("residual", {"reads": {"scan": [1, 2]}})
+    opens.check()
+    (answer,) = opens.open(FilePath(), init_seed=0, saved=None).answer(["scan 1x2\n0g"], seed=0)
+    assert answer.text in set("0123456789")

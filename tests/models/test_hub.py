@@ -1,9 +1,6 @@
 """What is said of a model that the hub does not give: nobody there, no access, no such thing."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,29 +14,6 @@ from lada.core.errors import InputError
 from lada.core.hub import ask_hub
 from lada.models.load import check, load
 from lada.models.options import ModelOptions
-
-CODE = """
-import sys
-from lada.core.errors import InputError
-from lada.models.load import check
-from lada.models.options import ModelOptions
-for name in sys.argv[2:]:
-    try:
-        check(name, ModelOptions(model=name, revision=sys.argv[1] or None))
-    except InputError as error:
-        print(str(error).replace("\\n", " "))
-"""
-
-
-def told(tmp_path: Path, names: list[str], revision: str = "", **environment: str) -> list[str]:
-    """Return what is said of hub ids where the environment is as given; huggingface_hub reads it when imported."""
-    quiet = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    environment = quiet | {"HF_HOME": str(tmp_path)} | environment
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, revision, *names], env=environment, capture_output=True, text=True, check=True
-    )
-    assert "Retrying" not in done.stderr
-    return done.stdout.splitlines()
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -113,9 +87,19 @@ def test_offline_and_never_downloaded(monkeypatch: pytest.MonkeyPatch):
     assert "without the hub, run `hf download org/model --local-dir DIR`" in said
 
 
-def test_what_a_hub_refuses(tmp_path: Path, hub: str):
+@pytest.mark.usefixtures("asked_anew")
+def test_what_a_hub_refuses(hub: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(constants, "ENDPOINT", hub)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub + "/{repo_id}/resolve/{revision}/{filename}")
+
+    def told(name: str) -> str:
+        with pytest.raises(InputError) as refused:
+            check(name, ModelOptions(model=name, revision="v2"))
+        return str(refused.value).replace("\n", " ")
+
     names = ["gated/model", "private/model", "moved/model", "late/model", "stranger/model"]
-    gated, private, moved, late, stranger = told(tmp_path, names, revision="v2", HF_ENDPOINT=hub)
+    gated, private, moved, late, stranger = map(told, names)
+    assert "Retrying" not in caplog.text
     assert gated == (
         f"model: 'gated/model' is gated; ask for access at {hub}/gated/model, then log in with `hf auth login` or set "
         "HF_TOKEN"

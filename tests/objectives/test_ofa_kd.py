@@ -102,7 +102,7 @@ Logits = st.lists(st.floats(-20, 20), min_size=4, max_size=4)
 
 
 @given(Logits, Logits, st.integers(0, 3), st.permutations(range(4)), st.floats(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_it_is_no_less_than_0_grows_with_the_enhancement_and_ignores_the_order_of_tokens(
     ours: list[float], theirs: list[float], gold: int, order: list[int], epsilon: float
 ):

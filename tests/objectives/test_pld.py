@@ -74,7 +74,7 @@ Logits = st.lists(st.floats(-20, 20), min_size=5, max_size=5)
 
 
 @given(Logits, Logits, st.permutations(range(5)), st.integers(0, 4), st.floats(-50, 50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_it_is_no_less_than_0_whatever_the_order_of_tokens_or_a_constant(
     ours: list[float], theirs: list[float], order: list[int], gold: int, constant: float
 ):
@@ -90,7 +90,7 @@ def test_it_is_no_less_than_0_whatever_the_order_of_tokens_or_a_constant(
 
 
 @given(Logits, Logits, Logits, st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_it_is_convex(one: list[float], two: list[float], theirs: list[float], share: float):
     a, b, teacher = (torch.tensor([[each]], dtype=torch.float64) for each in (one, two, theirs))
     loss = {name: pld()(scored(each, teacher)).item() for name, each in (("a", a), ("b", b))}

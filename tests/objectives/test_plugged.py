@@ -1,8 +1,5 @@
 """Objectives of a plug-in: their losses by a slow reference, and studies with them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +21,6 @@ from lada.models.options import ModelOptions
 from lada.objectives.base import OBJECTIVES
 from lada.zoo.shipped import locate
 
-PLUGGED = Path(__file__).with_name("plugged.py")
 LESSONS = [
     Lesson(f"s-{i}", f"a box holds {i} .", f"{i} plus 2 makes {i + 2} ." + " answer 5" * (i % 3)) for i in range(8)
 ]
@@ -146,22 +142,13 @@ def test_needs_are_those_that_a_class_is_registered_with(plugged: ModuleType):
     assert Objective().needs == Needs()
 
 
-PROGRAM = """
-import yaml, sys, lada
-from lada.config import make_config
-config = make_config(yaml.safe_load(open(sys.argv[1])))
-print(config.objective.name, [part["name"] for part in config.objective.options["objectives"]])
-"""
-
-
-def test_a_configuration_names_a_plug_in_in_a_weighted_list(tmp_path: Path):
-    example = (Path(lada.__file__).parent / "examples/demo.yaml").read_text(encoding="utf-8")
-    config = tmp_path / "run.yaml"
-    config.write_text(f"{example}\nobjective: [label_smoothing, {{name: two_depths, weight: 0.5}}]\n", encoding="utf-8")
-    environment = {**os.environ, "LADA_PLUGINS": str(PLUGGED), "PYTHONPATH": str(Path(lada.__file__).parents[1])}
-    command = [sys.executable, "-c", PROGRAM, str(config)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout == "weighted ['label_smoothing', 'two_depths']\n", done.stderr
+@pytest.mark.usefixtures("plugged")
+def test_a_configuration_names_a_plug_in_in_a_weighted_list():
+    config = safe_load((Path(lada.__file__).parent / "examples/demo.yaml").read_text(encoding="utf-8"))
+    config["objective"] = ["label_smoothing", {"name": "two_depths", "weight": 0.5}]
+    objective = make_config(config).choice(OBJECTIVES)
+    assert objective.name == "weighted"
+    assert [part["name"] for part in objective.options["objectives"]] == ["label_smoothing", "two_depths"]
 
 
 @pytest.mark.usefixtures("plugged")

@@ -110,7 +110,7 @@ def test_without_adaptation_t_follows_the_line():
     st.floats(0, 1),
     st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_t_never_falls_and_arrives(
     losses: list[float], start: float, step_size: float, momentum: float, adaptive: bool
 ):

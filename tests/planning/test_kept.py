@@ -86,7 +86,7 @@ def test_an_error_is_not_kept():
     assert keep(Size, DEPENDS, Finder(7)).number == 7
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_as_none(folder: Path, data: st.DataObject):
     keep(Size, DEPENDS, Finder(7))

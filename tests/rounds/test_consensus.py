@@ -98,7 +98,7 @@ member = st.tuples(probabilities, st.floats(0.1, 0.95)).map(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(member, min_size=1, max_size=4), st.sampled_from(AVERAGES), st.sampled_from([0.1, 0.5, 1.0, 3.0]))
 def test_it_is_that_over_the_whole_vocabulary(members: list[dict[int, float]], average: Average, temperature: float):
     (found,) = merge([rows(each) for each in members], [0], average=average, temperature=temperature)

@@ -201,7 +201,7 @@ MARKS = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=60), st.lists(MARKS, max_size=25).map("".join)), st.text(max_size=20))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_extract_never_raises_and_same_never_does(text, gold):
     for name in CHEAP:
         kind = answer_kind(name)
@@ -212,7 +212,7 @@ def test_extract_never_raises_and_same_never_does(text, gold):
 
 
 @given(st.lists(MARKS, max_size=25).map("".join))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_canonical_answers_are_read_as_themselves(text):
     for name in ("number", "choice", "yesno"):
         kind = answer_kind(name)

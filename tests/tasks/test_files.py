@@ -362,7 +362,7 @@ def test_unused_columns_may_hold_anything(tmp_path):
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_every_text_comes_back(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("texts")
     texts = [f"q{text}" for text in texts]
@@ -376,7 +376,7 @@ def test_every_text_comes_back(tmp_path_factory, texts):
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("bytes")
     for name in ("a.jsonl", "a.csv", "a.parquet"):

@@ -76,7 +76,7 @@ def test_dirichlet_skew_follows_alpha():
     st.integers(0, 10**6),
     st.randoms(use_true_random=False),
 )
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_every_sample_goes_to_exactly_one_client(kinds, count, by, seed, random):
     samples = [Sample(str(n), f"{kind} {n}?", domain=kind) for n, kind in enumerate(kinds)]
     clients: dict[str, tuple[str, ...]] = {f"client-{n}": () for n in range(count)}

@@ -55,7 +55,7 @@ def test_a_loss_that_is_none_survives_json(tmp_path: Path) -> None:
     assert (loss.first, str(loss.last)) == (2.0, "nan")
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 10**4), max_size=6))
 def test_reading_in_parts_equals_reading_at_once(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
     run = folder(tmp_path_factory.mktemp("parts"), EVENTS + MORE)
