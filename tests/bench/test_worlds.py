@@ -359,7 +359,7 @@ def test_differences_by_kind_of_question_have_an_interval_over_worlds(tmp_path):
 
     told = [own(*pair) for pair in zip(outcomes([2, 2, 2], [2, 2, 2]), (40, 50, 60, 30, 30, 30), strict=True)]
     readme = write_pages(worlds_suite(tmp_path), told, tmp_path / "out")[0].read_text()
-    table = readme.partition("The clients' difference to `plain` by kind of question, points:\n\n")[2].splitlines()
+    table = readme.partition("The clients' difference from `plain` by kind of question, points:\n\n")[2].splitlines()
     assert table[0].startswith("| row | own domains |")
     assert table[2].startswith("| ours | +20.0 [-4.8, +44.8] |")  # 4.303 · 10 / √3
     assert table[3] == ""
