@@ -17,7 +17,7 @@ from lada.core.seeds import generator
     tags=("labels", "feedback", "self-knowledge"),
 )
 class LadaShuffled(Reachable):
-    """LaDa's filter with permuted verdicts: as many own paths, but of random questions. A control for benchmarks."""
+    """LaDa's filter with permuted verdicts, a control for benchmarks: as many own paths, on random questions."""
 
     def own(self, candidates: Candidates) -> np.ndarray:
         """See Reachable.own. Verdicts are dealt to the questions of all domains."""
