@@ -1,4 +1,4 @@
-"""What a client wrote for held-out public samples and some others, as bytes: paths, for samples that nobody learns."""
+"""What a client wrote for held-out public samples and some others, as bytes: paths that no party studies."""
 
 from collections.abc import Sequence
 
