@@ -52,18 +52,18 @@ class RaceOptions(Budgeted):
     """For samples without gold answers. A teacher that agrees with more than this share of the student's most confident
     paths (a tenth of all) is trusted on all samples. 1: no teacher is, and FedMKT's rule applies."""
     laps: int = Field(10, ge=0, le=256)
-    """Most laps of the race of two copies; it may end from the middle on. 0: nothing is tried, and all candidates are
-    studied."""
+    """Maximum number of laps of the race; it may end from the middle on. 0: there is no race, and the student studies
+    all candidates."""
     warm_up: float = Field(0.15, ge=0, le=0.5)
-    """Share of the study's budget that goes to a first study of all candidates, from which the copies begin."""
+    """Share of the study's budget for a first study of all candidates, from which both copies start."""
     lap: float = Field(0.03, gt=0, le=0.5)
-    """Share of the study's budget that a copy takes in a lap."""
+    """Share of the study's budget that each copy spends in a lap."""
     ends: float = Field(0.33, gt=0, le=0.5)
     """Share of the candidates that a copy studies: those that it finds likelier than the other copy does by most."""
     probes: int = Field(200, ge=1, le=100_000)
-    """Most questions of an examination. They are candidates, whose questions no trial studies."""
+    """Maximum number of questions of an examination. They are candidates that no trial studies."""
     keep: float = Field(0.4, gt=0, le=1)
-    """Share of the candidates that is kept where the race is decided: those that the better copy finds likelier by
+    """Share of the candidates that is kept if the race is decided: those that the better copy finds likelier by
     most."""
 
     @model_validator(mode="after")
