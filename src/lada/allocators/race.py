@@ -7,7 +7,7 @@ One filter serves one (teacher, student) pair in one direction. In each round it
    and each copy studies one end of it. In the next lap, they are ordered by how much likelier one copy finds them than
    the other, so paths that support each other stay together;
 3. examines both copies on held-out candidates. The reward of a copy is the share that it answers as the teacher does;
-4. continues with the better copy and with the share of the candidates that this copy finds likelier by most (Exploit),
+4. continues with the better copy and the candidates with the largest difference in likelihood in its favour (Exploit),
    or with all candidates if the rewards do not differ by more than chance.
 
 Everything that either copy studied is part of the budget of the round's study. The student's own likelihood of a path
@@ -59,12 +59,12 @@ class RaceOptions(Budgeted):
     lap: float = Field(0.03, gt=0, le=0.5)
     """Share of the study's budget that each copy spends in a lap."""
     ends: float = Field(0.33, gt=0, le=0.5)
-    """Share of the candidates that a copy studies: those that it finds likelier than the other copy does by most."""
+    """Share of the candidates that a copy studies: those with the largest difference in likelihood in its favour."""
     probes: int = Field(200, ge=1, le=100_000)
     """Maximum number of questions of an examination. They are candidates that no trial studies."""
     keep: float = Field(0.4, gt=0, le=1)
-    """Share of the candidates that is kept if the race is decided: those that the better copy finds likelier by
-    most."""
+    """Share of the candidates that is kept if the race is decided: those with the largest difference in likelihood in
+    favour of the better copy."""
 
     @model_validator(mode="after")
     def _leaves_a_study(self) -> Self:

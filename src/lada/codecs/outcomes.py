@@ -11,7 +11,7 @@ KIND = "outcomes"
 
 @CODECS.register(KIND, tags=("labels",))
 class Outcomes(WrittenPaths):
-    """What a client wrote for public samples after a round, those held out for validation included."""
+    """What a client wrote for public samples after a round, including those held out for validation."""
 
     kind = KIND
 
