@@ -8,8 +8,8 @@ counts as equally long, so that padding cannot lower a loss per byte. A receiver
 so it learns little that only their writer knows. That is the price.
 
 **Records of paths.** A client answers k of n questions as the reference does. The reference is the gold answer or,
-without one, the server's answer in the first round, before any training. If its answers were distributed over
-its questions at random, a share c of them would agree by chance; k / n - c is its excess. It teaches nothing in a round in
+without one, the server's answer in the first round, before any training. If its answers were distributed over its
+questions at random, a share c of them would agree by chance; k / n - c is its excess. It teaches nothing in a round in
 which
 
     P( Binomial(n, c + max(m, 0) / 2) <= k ) < ALPHA,    m the lower median of the other clients' excesses
