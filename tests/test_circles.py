@@ -1,4 +1,4 @@
-"""No import goes in a circle, neither of modules nor of rooms, also where a function or a string does the importing."""
+"""There are no circular imports, of modules or of packages, even inside a function or through a string."""
 
 import ast
 import re
@@ -58,16 +58,16 @@ def imports(sources: Mapping[str, str]) -> Graph:
     return graph
 
 
-def rooms(graph: Graph) -> Graph:
-    """Return the rooms that each room imports from; a room is a folder of the package, or a module in its root."""
+def packages(graph: Graph) -> Graph:
+    """Return what each package imports from; a package is a folder of `lada`, or a module in its root."""
     merged: dict[str, set[str]] = {}
     for module, imported in graph.items():
-        room = merged.setdefault(room_of(module), set())
-        room |= {room_of(other) for other in imported} - {room_of(module)}
+        package = merged.setdefault(package_of(module), set())
+        package |= {package_of(other) for other in imported} - {package_of(module)}
     return merged
 
 
-def room_of(module: str) -> str:
+def package_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
@@ -86,13 +86,13 @@ def package() -> Graph:
     return imports(modules(HOME))
 
 
-def test_no_module_imports_itself_by_way_of_others(package: Graph) -> None:
+def test_no_module_imports_itself_through_others(package: Graph) -> None:
     assert circle(package) == []
 
 
-def test_no_room_imports_itself_by_way_of_others(package: Graph) -> None:
-    assert len(rooms(package)) > 20
-    assert circle(rooms(package)) == []
+def test_no_package_imports_itself_through_others(package: Graph) -> None:
+    assert len(packages(package)) > 20
+    assert circle(packages(package)) == []
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_neither_types_alone_nor_words_nor_other_processes_count() -> None:
     assert imports({"lada.a": code, "lada.b": "import lada.a"}) == {"lada.a": set(), "lada.b": {"lada.a"}}
 
 
-def test_a_circle_of_rooms_is_found_where_no_module_has_one() -> None:
+def test_a_circle_of_packages_is_found_where_no_module_has_one() -> None:
     graph = imports(
         {"lada.a.one": "import lada.b.one", "lada.b.one": "", "lada.b.two": "import lada.a.two", "lada.a.two": ""}
     )
     assert circle(graph) == []
-    assert set(circle(rooms(graph))) == {"lada.a", "lada.b"}
+    assert set(circle(packages(graph))) == {"lada.a", "lada.b"}

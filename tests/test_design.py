@@ -1,4 +1,4 @@
-"""The page on the design is so: its floors, its points, and the way of a question through a run."""
+"""The page on the design is so: its layers, its points, and the way of a question through a run."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from lada.points import POINTS
 
 HOME = Path(lada.__file__).parent
 Calls = list[tuple[str, str]]
-FLOORS = "| rooms of `lada`, from the top | what they are for |"
+LAYERS = "| packages and modules of `lada`, from the top layer | what they are for |"
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def cells(page: str, head: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_floors_are_those_that_are_checked(page: str, root: Path) -> None:
+def test_layers_are_those_that_are_checked(page: str, root: Path) -> None:
     tools = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     (contract,) = (each for each in tools["importlinter"]["contracts"] if each["type"] == "layers")
-    checked = [set(floor.replace("lada.", "").split(" | ")) for floor in contract["layers"]]
-    assert [set(re.findall(r"`(\w+)`", rooms)) for rooms, _ in cells(page, FLOORS)] == checked
+    checked = [set(layer.replace("lada.", "").split(" | ")) for layer in contract["layers"]]
+    assert [set(re.findall(r"`(\w+)`", packages)) for packages, _ in cells(page, LAYERS)] == checked
 
 
 def test_points_are_those_of_the_registry(page: str) -> None:

@@ -189,7 +189,7 @@ PAGE = """# Suite reach
 
 ### With answers: here
 
-The clients' difference to `other` by kind of question, points:
+The clients' difference from `other` by kind of question, points:
 
 | row | new domains |
 |---|---|
@@ -199,7 +199,7 @@ The clients' difference to `other` by kind of question, points:
 |---|---|
 | mine | 8 |
 """
-SHOWN = """**With answers: here.** The clients' difference to `other` by kind of question, points:
+SHOWN = """**With answers: here.** The clients' difference from `other` by kind of question, points:
 
 | row | new domains |
 |---|---|

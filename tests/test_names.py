@@ -42,10 +42,10 @@ def wrong(text: str, root: Path) -> Iterator[str]:
         there = any((place / file).exists() for place in places) or any(root.glob(f"tests/*/{file}"))
         if ("/" in file or file.startswith("test_")) and not there:
             yield file
-    rooms = {folder.name for place in (root, HOME) for folder in place.iterdir() if folder.is_dir()}
+    folders = {folder.name for place in (root, HOME) for folder in place.iterdir() if folder.is_dir()}
     for folder in FOLDER.findall(text):
         there = any((place / folder).exists() or is_module(place / folder) for place in places)
-        if folder.partition("/")[0] in rooms - {"runs", "build", "results"} and not there:  # which commands write
+        if folder.partition("/")[0] in folders - {"runs", "build", "results"} and not there:  # which commands write
             yield folder
 
 

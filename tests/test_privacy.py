@@ -152,7 +152,7 @@ def test_what_did_leave_is_found_and_told_without_repeating_it(kept, tmp_path):
     assert (f"private sample {sample.id!r}", "8 words in a row, plain", "a path") in found
     assert {one["kind"] for one in clinic["searched"]["found"]} == {None}  # the ledger has no row of it
     told = CliRunner().invoke(app, ["audit", str(folder), "--canary", "canary text"])
-    assert (told.exit_code, "clinic: found" in told.output, "beside the ledger" in told.output) == (1, True, True)
+    assert (told.exit_code, "clinic: found" in told.output, "outside the ledger" in told.output) == (1, True, True)
 
 
 def test_errors_and_a_file_of_private_texts_are_searched_for_too(kept, tmp_path):

@@ -227,7 +227,7 @@ class RunConfig(Options):
         made = resolved.make_host()
         seats = [resolved._seat(party) for party in (resolved.server, *resolved.clients)]
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
-        if self.engine != "deployment":  # there nobody knows the others' models
+        if self.engine != "deployment":  # in a deployment, no party knows the others' models
             check_labels(seats[0], seats[1:])
         resolved._check_studies()
         resolved._check_self_context(made)

@@ -159,9 +159,9 @@ def test_order_reasons_scores_and_the_share_of_own_paths():
     assert (state, told, allocation.scores) == ({}, {"own": pytest.approx(2 / 3)}, {})
     assert (allocation.teacher, allocation.student, allocation.round) == (TEACHER, STUDENT, 3)
     assert {choice.sample_id: (choice.source, choice.score, choice.reason) for choice in allocation.choices} == {
-        "q0": ("student", 1.0, "the student can follow its own path"),
-        "q1": ("student", 1.0, "the student can follow its own path"),
-        "q2": ("teacher", 1.0, "the student does not know this yet"),
+        "q0": ("student", 1.0, "the student's own answer counts as right"),
+        "q1": ("student", 1.0, "the student's own answer counts as right"),
+        "q2": ("teacher", 1.0, "only the teacher's answer counts as right"),
     }
 
 

@@ -117,7 +117,7 @@ def test_a_search_is_read_again_and_one_of_another_file_is_refused(tmp_path):
     assert search.read(suite, tmp_path) == frozen
     assert search.read(search_suite(tmp_path, search=None, hypotheses=[]), tmp_path) is None
     other = search_suite(tmp_path, search={"rows": {"ours": {"slow": LONG}, "plain": {"slow": SLOW}}})
-    with pytest.raises(InputError, match=r"is of another search .*--search"):
+    with pytest.raises(InputError, match=r"belongs to another search .*--search"):
         search.read(other, tmp_path)
     (tmp_path / search.FILE).write_text("{}")
     with pytest.raises(InputError, match="no search"):

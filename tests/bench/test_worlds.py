@@ -80,7 +80,7 @@ def test_a_track_may_change_a_row_and_the_name_of_a_run_is_never_too_long(tmp_pa
     ("changes", "told"),
     [
         ({"worlds": [1, 2], "development": [2]}, "2 is in both; a world that a search has seen cannot be reported"),
-        ({"worlds": [], "development": [2]}, "worlds: missing beside development"),
+        ({"worlds": [], "development": [2]}, "worlds: missing, although development is set"),
         ({"worlds": [1, 1]}, "has one twice"),
         ({"budgets": [0.0, 1.0]}, "budgets.0: 0.0 is not valid; expected a number above 0"),
         ({"rows": ROWS | {"plain": {}}}, "rows.plain.tracks: missing"),
@@ -94,7 +94,7 @@ def test_a_track_may_change_a_row_and_the_name_of_a_run_is_never_too_long(tmp_pa
                 "rows": ROWS | {"plain": {"tracks": ["unlabelled"]}},
                 "tables": [{"title": "T", "rows": ["ours"], "against": "plain"}],
             },
-            "its rows are of answers, unlabelled, and what reads answers is never set beside what reads none",
+            "its rows have the tracks answers, unlabelled, and rows that read answers cannot be compared with",
         ),
         ({"tables": [{"title": "T", "rows": ["plain"], "against": "plain"}]}, "name the `track`"),
         ({"rows": ROWS | {"ours": {"tracks": ["answers"], "curve": ["a"]}}}, "the suite has no budgets"),
@@ -123,7 +123,7 @@ def test_what_makes_no_sense_is_refused_by_key_value_and_fix(tmp_path, changes, 
 def test_a_model_of_another_world_is_refused(tmp_path):
     server = {"model": {"model": "zoo:llm-world-0"}, "distil": {"steps": 1}}
     suite = worlds_suite(tmp_path, scenarios={"a": {"config": WORK | {"server": server}}})
-    with pytest.raises(InputError, match=r"is of world 0, and the cell of world 1; expected zoo:llm-world-\{world\}"):
+    with pytest.raises(InputError, match=r"to world 0, but the cell to world 1; expected zoo:llm-world-\{world\}"):
         suite.cells()
 
 
@@ -359,7 +359,7 @@ def test_differences_by_kind_of_question_have_an_interval_over_worlds(tmp_path):
 
     told = [own(*pair) for pair in zip(outcomes([2, 2, 2], [2, 2, 2]), (40, 50, 60, 30, 30, 30), strict=True)]
     readme = write_pages(worlds_suite(tmp_path), told, tmp_path / "out")[0].read_text()
-    table = readme.partition("The clients' difference to `plain` by kind of question, points:\n\n")[2].splitlines()
+    table = readme.partition("The clients' difference from `plain` by kind of question, points:\n\n")[2].splitlines()
     assert table[0].startswith("| row | own domains |")
     assert table[2].startswith("| ours | +20.0 [-4.8, +44.8] |")  # 4.303 · 10 / √3
     assert table[3] == ""

@@ -155,7 +155,7 @@ def test_the_name_says_whether_special_tokens_strip() -> None:
     plain = tiny_runs.byte_level()
     assert name_of("clinic", plain) == ("clinic", ())
     assert name_of("clinic", phi3()) == ("clinic (phi-3)", ())
-    told = "llama.cpp keeps the white space beside </s>, <pad>, <|assistant|>, which this tokenizer strips"
+    told = "llama.cpp keeps the white space next to </s>, <pad>, <|assistant|>, which this tokenizer strips"
     assert name_of("clinic", phi3(endoftext=True)) == ("clinic", (told,))
 
 

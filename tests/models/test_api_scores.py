@@ -107,7 +107,7 @@ def test_a_chat_template_stands_where_the_model_has_one(local, tmp_path):
         for found, expected in zip(one.judge(PAIRS), chat.judge(PAIRS), strict=True):
             assert found.tokens == expected.tokens
             assert found.total == pytest.approx(expected.total, abs=1e-3)
-        with pytest.raises(InputError, match="has no chat template, by which style 'chat' is scored"):
+        with pytest.raises(InputError, match="has no chat template, which style 'chat' needs"):
             remote(api, tmp_path, scores="prompt_logprobs", **{**options, "tokenizer": locate(f"zoo:{local.name}")})
 
 

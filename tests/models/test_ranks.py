@@ -233,7 +233,7 @@ def test_an_assignment_comes_through_as_it_was(rows: list[Lesson]):
 
 
 def test_an_objective_that_nobody_else_could_build_is_refused():
-    with pytest.raises(InputError, match="the objective 'Spy' keeps no `options`"):
+    with pytest.raises(InputError, match="the objective 'Spy' has no attribute `options`"):
         Assignment([], Spy(), Study(), 0).to_bytes()
     read = Assignment.read(Assignment([], Sft(Options()), Study(), 0).to_bytes()).objective
     assert type(read).__name__ == "Sft"

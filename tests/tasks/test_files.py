@@ -328,9 +328,9 @@ class TestConversations:
             ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "message 1: its content is not text"),
             ({"messages": [{"role": "user", "content": "\ud800"}]}, "message 1: .*half of a surrogate pair"),
             ({"messages": [*CHAT, {"role": "tool", "content": "7"}]}, "message 6: the role 'tool' is not one of"),
-            ({"messages": CHAT[2:3]}, "no user turn stands before the last reply"),
+            ({"messages": CHAT[2:3]}, "no user turn comes before the last reply"),
             ({"messages": CHAT[:1]}, "it ends in no user turn"),
-            ({"messages": [*CHAT, CHAT[-1]]}, "no user turn stands before the last reply"),
+            ({"messages": [*CHAT, CHAT[-1]]}, "no user turn comes before the last reply"),
             ({"messages": CHAT, "question": "2 + 2?"}, "both have a value"),
         ],
     )

@@ -15,7 +15,7 @@ lie below the smallest honest one, so the value after the f smallest is at least
 two ends are in order since n - f > f, and the average lies between them.
 
 With three clients and f = 1 the range is one value, the median; with more clients it rarely binds. The range uses the
-values as sent, before clipping. With two clients nobody can tell which is right: they are clipped and capped, and a
+values as sent, before clipping. With two clients, LaDa cannot tell which is right: they are clipped and capped, and a
 notice says so. Medians are the lower of the two middle values, so that one client of two cannot raise a bound. They are
 taken over the updates that move and the claims above zero. All is computed in float64, which no float32 overflows.
 """

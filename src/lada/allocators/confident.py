@@ -19,5 +19,5 @@ class Confident(Memoryless):
         scores = np.array([path.likelihood.mean for path in candidates.teacher_paths])
         allowed = np.isfinite(scores) & self.options.may_take(candidates.teacher_paths)
         chosen = top(scores, allowed, self.options.limit(len(scores)))
-        reasons = dict.fromkeys(chosen, "the teacher is sure of its path")
+        reasons = dict.fromkeys(chosen, "the teacher is confident in its path")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}

@@ -1,18 +1,21 @@
-"""LaDa's filter: a student's own right path is one that it can probably follow, so it comes before the teacher's.
+"""LaDa's filter: a student's own path comes before the teacher's if its answer counts as right.
 
 One filter serves one (teacher, student) pair in one direction. For each public question it takes
 
-1. the student's own path if that reaches the right answer: that is evidence that it can follow the path;
-2. else the teacher's path if the teacher is right: it has something to teach.
+1. the student's own path if its answer counts as right;
+2. otherwise the teacher's path if its answer counts as right.
 
-What is right is told by the gold answer. Where none may be read, the two parties must agree, or the teacher be trusted.
-Each round, the student answers all questions again. So a path that the student could not follow gives way to one of its
-own as soon as it finds one, however the teacher writes. A teacher's path may be right and yet skip a step that this
-student does not know. The answer does not show that, and neither does the student's likelihood of the path.
+The gold answer says what is right. If it is unknown or must not be read, an answer counts as right if both parties give
+it or if the teacher is trusted. The filter only sees answers. It cannot tell whether the steps of a path are right,
+or whether the student can follow them.
+
+A teacher's path may be right and yet skip a step that this student does not know. Neither the answer nor the student's
+likelihood of the path shows that. The student answers all questions again in each round, and a path of its own replaces
+the teacher's as soon as its answer counts as right.
 
 Source: arXiv 2602.18749 for a filter for each pair and direction that chooses what the student can learn. The rule is
-ours; verified paths of one's own are those of STaR (arXiv 2203.14465), which has a teacher's hint in place of a
-teacher. The paper's own form, in our reading, is `lada_paper`.
+ours. Studying one's own verified paths is the idea of STaR (arXiv 2203.14465), which uses a hint instead of a teacher.
+The paper's own form, in our reading, is `lada_paper`.
 """
 
 import numpy as np
@@ -38,10 +41,10 @@ class LadaOptions(Budgeted):
 
 
 def reached(candidates: Candidates, *, gold: bool) -> np.ndarray:
-    """Return [n] bool: whether the student's own path reaches the right answer, or else the teacher's.
+    """Return [n] bool: whether the answer of the student's own path counts as right.
 
-    The teacher's answer stands in where the student's verdict is unknown or must not be read, unless that answer is
-    known to be wrong. An empty path reaches nothing.
+    If its verdict is unknown or must not be read, the answer counts as right if the teacher gives it too, unless the
+    teacher's is known to be wrong. An empty path never counts.
     """
     wrong = np.array([gold and path.right is False for path in candidates.teacher_paths], dtype=bool)
     written = np.array([bool(path.text) for path in candidates.student_paths], dtype=bool)
@@ -61,7 +64,7 @@ def _where_known(verdicts: list[bool | None], otherwise: np.ndarray) -> np.ndarr
 
 
 class Reachable(Memoryless):
-    """The student's own path where it reaches the right answer, else the teacher's where that promises something."""
+    """The student's own path if its answer counts as right, otherwise the teacher's if that does."""
 
     options: LadaOptions
 
@@ -72,13 +75,16 @@ class Reachable(Memoryless):
         order = generator(candidates.seed, "lada").permutation(len(own))
         chosen = [int(i) for i in order if either[i]][: self.options.limit(len(own))]
         sources: dict[int, Source] = {i: "student" if own[i] else "teacher" for i in chosen}
-        why = {"student": "the student can follow its own path", "teacher": "the student does not know this yet"}
+        why = {
+            "student": "the student's own answer counts as right",
+            "teacher": "only the teacher's answer counts as right",
+        }
         reasons = {i: why[source] for i, source in sources.items()}
         diagnostics = {"own": float(own[chosen].mean()) if chosen else 0.0}
         return state, allocate(candidates, chosen, sources, None, reasons), diagnostics
 
     def own(self, candidates: Candidates) -> np.ndarray:
-        """Return [n] bool: where the student's own path is preferred."""
+        """Return [n] bool: whether the student's own path is preferred."""
         return reached(candidates, gold=self.options.gold)
 
 
@@ -92,4 +98,4 @@ class Reachable(Memoryless):
     tags=("labels", "feedback", "self-knowledge", "reinforcement"),
 )
 class Lada(Reachable):
-    """The student's own path where it reaches the right answer, else the teacher's where that promises something."""
+    """The student's own path if its answer counts as right, otherwise the teacher's if that does."""

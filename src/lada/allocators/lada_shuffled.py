@@ -17,8 +17,8 @@ from lada.core.seeds import generator
     tags=("labels", "feedback", "self-knowledge"),
 )
 class LadaShuffled(Reachable):
-    """LaDa's filter with its verdicts permuted: as many own paths, of random questions: a control, for benchmarks."""
+    """LaDa's filter with permuted verdicts, a control for benchmarks: as many own paths, on random questions."""
 
     def own(self, candidates: Candidates) -> np.ndarray:
-        """See Reachable.own. Verdicts are dealt to the questions of all domains."""
+        """See Reachable.own. Verdicts are permuted over the questions of all domains."""
         return generator(candidates.seed, "shuffled").permutation(super().own(candidates))

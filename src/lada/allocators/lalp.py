@@ -64,7 +64,7 @@ class Lalp(Memoryless):
         scores = np.array([float(over(each)) if each else np.nan for each in steps])
         allowed = np.isfinite(scores) & self.options.may_take(candidates.teacher_paths)
         chosen = top(scores, allowed, self.options.limit(len(scores)))
-        reasons = dict.fromkeys(chosen, "each step is likely behind those just in front of it")
+        reasons = dict.fromkeys(chosen, "each step is likely for the student, given the steps just before it")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
 
 

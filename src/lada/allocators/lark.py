@@ -41,7 +41,7 @@ class Lark(Memoryless):
         scores = gains(losses, briers)
         allowed = (scores > 0) & self.options.may_take(candidates.teacher_paths)
         chosen = top(scores, allowed, self.options.limit(len(scores)))
-        reasons = dict.fromkeys(chosen, "among what the student learns fastest")
+        reasons = dict.fromkeys(chosen, "among those estimated to lower the student's loss fastest")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
 
 

@@ -66,7 +66,7 @@ class PCoreSet(Pluggable):
         before = placed & np.isin(keys, earlier) & (not restarts)
         order = np.argsort(keys)  # so that ties do not depend on the order of the samples
         chosen, distances = farthest_first(predicted, order[(allowed & ~before)[order]], before, budget)
-        reasons = {i: f"predicted unlike the chosen ones, by {distances[i]:.2f}" for i in chosen}
+        reasons = {i: f"the student's prediction is {distances[i]:.2f} from those chosen before" for i in chosen}
         scores = np.where(placed, distances, 0.0)
         rest = np.setdiff1d(np.flatnonzero(allowed), chosen)
         known = keys[chosen] if restarts else np.union1d(earlier, keys[chosen])

@@ -1,21 +1,21 @@
-"""A filter that tries out what a student learns from, in a race of two copies of it.
+"""A filter that tests what a student learns from, in a race of two copies of it.
 
 One filter serves one (teacher, student) pair in one direction. In each round it
 
-1. takes for candidates what a plain rule expects a gain of: the teacher is right and the student is not;
-2. lets the student study all of them for a while, and makes two copies of it (Explore). The candidates have an
-   order, of which each copy studies one end. In the next lap they are ordered by which copy finds them likelier, so
-   that paths come together that help to understand each other;
+1. takes as candidates the samples from which a plain rule expects a gain: the teacher is right and the student is not;
+2. lets the student study all of them for a while, and makes two copies of it (Explore). The candidates have an order,
+   and each copy studies one end of it. In the next lap, they are ordered by how much likelier one copy finds them than
+   the other, so paths that support each other stay together;
 3. examines both copies on held-out candidates. The reward of a copy is the share that it answers as the teacher does;
-4. goes on with the better copy and with the share of the candidates that it finds likelier by most (Exploit); with all
-   of them, where the rewards do not differ by more than chance.
+4. continues with the better copy and the candidates with the largest difference in likelihood in its favour (Exploit),
+   or with all candidates if the rewards do not differ by more than chance.
 
-All that either copy studied is part of the budget of the round's study. The student's own likelihood of a path does not
-take the place of a trial: it may prefer what the student can say already.
+Everything that either copy studied is part of the budget of the round's study. The student's own likelihood of a path
+does not replace a trial: it may prefer what the student can already write.
 
 Source: arXiv 2602.18749 for a filter for each pair and direction that explores and exploits rewards from what was
-learned. The race of two copies is ours; the paper's own form, in our reading, is `lada_paper`. It was the allocator
-`lada` before the present one.
+learnt. The race of two copies is ours; the paper's own form, in our reading, is `lada_paper`. Until 30 November 2026,
+this was the allocator `lada`.
 """
 
 from dataclasses import dataclass
@@ -52,19 +52,19 @@ class RaceOptions(Budgeted):
     """For samples without gold answers. A teacher that agrees with more than this share of the student's most confident
     paths (a tenth of all) is trusted on all samples. 1: no teacher is, and FedMKT's rule applies."""
     laps: int = Field(10, ge=0, le=256)
-    """Most laps of the race of two copies; it may end from the middle on. 0: nothing is tried, and all candidates are
-    studied."""
+    """Maximum number of laps of the race; it may end from the middle on. 0: there is no race, and the student studies
+    all candidates."""
     warm_up: float = Field(0.15, ge=0, le=0.5)
-    """Share of the study's budget that goes to a first study of all candidates, from which the copies begin."""
+    """Share of the study's budget for a first study of all candidates, from which both copies start."""
     lap: float = Field(0.03, gt=0, le=0.5)
-    """Share of the study's budget that a copy takes in a lap."""
+    """Share of the study's budget that each copy spends in a lap."""
     ends: float = Field(0.33, gt=0, le=0.5)
-    """Share of the candidates that a copy studies: those that it finds likelier than the other copy does by most."""
+    """Share of the candidates that a copy studies: those with the largest difference in likelihood in its favour."""
     probes: int = Field(200, ge=1, le=100_000)
-    """Most questions of an examination. They are candidates, whose questions no trial studies."""
+    """Maximum number of questions of an examination. They are candidates that no trial studies."""
     keep: float = Field(0.4, gt=0, le=1)
-    """Share of the candidates that is kept where the race is decided: those that the better copy finds likelier by
-    most."""
+    """Share of the candidates that is kept if the race is decided: those with the largest difference in likelihood in
+    favour of the better copy."""
 
     @model_validator(mode="after")
     def _leaves_a_study(self) -> Self:
@@ -122,7 +122,7 @@ class Learnability(Pluggable):
         return state, allocation, {"pool": float(len(pool)), **diagnostics}
 
     def credit(self, candidates: Candidates, race: "Finish") -> "Finish":
-        """Return what came of the race as the filter learns from it: as it is."""
+        """Return the result of the race from which the filter learns: here, unchanged."""
         return race
 
     def _probes(self, candidates: Candidates, pool: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from lada.core.seeds import generator
     tags=("labels", "feature", "feedback"),
 )
 class RaceShuffled(Learnability):
-    """The race, but a coin decides whether its two copies swap their rewards: a control, for benchmarks."""
+    """The race, but a coin decides whether its two copies swap their rewards. A control for benchmarks."""
 
     def credit(self, candidates: Candidates, race: Finish) -> Finish:
         """See Learnability.credit. On tails the rewards change places, and the worse copy is preferred."""

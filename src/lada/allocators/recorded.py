@@ -74,6 +74,6 @@ class Recorded(Memoryless):
         if self.options.drawn:
             order = generator(candidates.seed, "recorded").permutation(len(candidates.samples))
             sources = from_teacher(range(len(order)))
-            chosen, reason = [int(i) for i in order[: len(chosen)]], f"drawn, as many as {student} chose"
+            chosen, reason = [int(i) for i in order[: len(chosen)]], f"drawn at random, as many as {student} chose"
         reasons = dict.fromkeys(chosen, reason)
         return state, allocate(candidates, chosen, sources, None, reasons), {}

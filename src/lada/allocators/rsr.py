@@ -45,5 +45,5 @@ class Rsr(Memoryless):
         scores = -ranks / np.maximum(losses, LEAST)
         allowed = np.isfinite(scores) & self.options.may_take(candidates.teacher_paths)
         chosen = top(scores, allowed, self.options.limit(len(scores)))
-        reasons = dict.fromkeys(chosen, "its tokens rank high with the student, and surprise it")
+        reasons = dict.fromkeys(chosen, "the student ranks its tokens high, yet finds them improbable")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}

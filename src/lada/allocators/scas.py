@@ -50,5 +50,5 @@ class Scas(Memoryless):
         scores = -losses_and_briers(candidates.look(LIKELIEST))[1]
         allowed = np.isfinite(scores) & self.options.may_take(candidates.teacher_paths)
         chosen = top(scores, allowed, self.options.limit(len(scores)))
-        reasons = dict.fromkeys(chosen, "among what costs the student least to learn")
+        reasons = dict.fromkeys(chosen, "among those with the lowest estimated learning cost")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}

@@ -33,5 +33,5 @@ class Teachable(Memoryless):
         order = generator(candidates.seed, "teachable").permutation(len(scores))
         allowed = (scores == 1) & self.options.may_take(candidates.teacher_paths)
         chosen = [int(i) for i in order if allowed[i]][: self.options.limit(len(scores))]
-        reasons = dict.fromkeys(chosen, "new to the student, and the teacher's loss is the lower")
+        reasons = dict.fromkeys(chosen, "the teacher's loss is lower and, if known, only its answer is right")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}

@@ -133,4 +133,4 @@ def exposures(config: RunConfig, place: Place, file: Path) -> tuple[Exposure, ..
 
 
 def _silent(event: object) -> None:
-    """Tell nobody."""
+    """Report nothing."""

@@ -11,7 +11,7 @@ def texts(kind: str | None, data: bytes, words: Words, codecs: Codecs) -> list[T
     """
     if kind is not None:
         if kind not in codecs:
-            raise CodecError("a kind of which nothing is known")
+            raise CodecError("an unknown kind")
         return list(codecs[kind].texts(data, words))
     for codec in sorted(_all(codecs), key=lambda codec: (codec.shapeless, codec.kind)):
         try:

@@ -39,7 +39,7 @@ class PgkdOptions(Generating):
     """Options of performance-guided knowledge distillation."""
 
     validation: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the public samples with gold answers that are held out for validation. Nobody learns them."""
+    """Share of the public samples with gold answers that are held out for validation. No party studies them."""
     probed: int = Field(default=64, ge=1, le=100_000)
     """Number of other public samples that each client answers after a round, drawn again each time."""
     correct: int = Field(default=16, ge=0, le=1000)

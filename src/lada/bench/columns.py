@@ -34,7 +34,7 @@ def _number(value: float | None, figure: Figure) -> str:
 
 
 def accuracy(against: str) -> list[Column]:
-    """Return the columns of accuracy on both sides, with differences to a row."""
+    """Return the columns of accuracy on both sides, with differences from a row."""
 
     def side(name: str, of: Callable[[Standing], Place]) -> list[Column]:
         return [

@@ -60,7 +60,7 @@ def estimate(
     name: str,
     bound: float = 0.0,
 ) -> Estimate | None:
-    """Return a row's accuracy on one side, percent, or its difference to another row, percentage points.
+    """Return a row's accuracy on one side, percent, or its difference from another row, percentage points.
 
     It is the mean over scenarios in each world and seed in which both rows ran all of them, then over the seeds of each
     world, then over worlds. `bound` is the value above which a test asks the mean to lie. None if there is no such

@@ -6,8 +6,8 @@ from lada.bench.suite import Suite
 _SETTING = """A large language model (*LLM*) on a server and small ones (*clients*, each with its own private data)
 learn from each other. They mainly send their answers to public questions that all of them have, with the reasoning. A
 *row* is one method, a *scenario* is one federation with its data, and a *cell* is one row in one scenario, run once.
-Figures are percent of test questions right after the last round, on all domains without general skill; those of
-clients are means."""
+Figures are the percentage of test questions answered right after the last round, on all domains without general skill.
+Those of clients are means."""
 _WORLDS = """A *world* has its own rules: the same words mean other things in another world. The LLM was trained in its
 world, and clients learn it from their private data. The world is the unit: a figure is the mean over the seeds of a
 world, then over worlds. Intervals are 95 %, by Student's t over worlds. Differences are paired by world and seed, and
@@ -21,17 +21,18 @@ _TRACKS = """On the track *unlabelled*, no party can read any public answer. On 
 _READS = """*What it reads* is what a row's parties can know besides their own private data. It follows from the row's
 configuration."""
 _HYPOTHESES = """*Hypotheses* were written into the suite's file before the cells were run. Each cell keeps a digest of
-those that stood there, and the table says where a cell is older. A p-value is twice the one-sided one of the claim, so
-it is below 0.05 exactly where the interval lies above what is claimed (0, or minus the margin). Holm's method corrects
-it for the number of hypotheses. A hypothesis *holds* if the corrected p-value is below 0.05. It *fails* if the interval
-lies below what is claimed, and is *inconclusive* otherwise. It is *incomplete* as long as cells are missing. The mixed
-model has a random intercept for the world, with seeds within worlds. **All other comparisons on this page are
-exploratory**: their p-values are corrected only within their own table."""
-_EXPLORATORY = """No hypothesis was written down before: **all comparisons on this page are exploratory**. Holm's method
-corrects their p-values for the number of rows in their table."""
-_COSTS = """All rows study equally many tokens, up to the difference in the column *more*. This includes the tokens that
-a filter spends on trying lessons. The columns for lessons, updates and texts judged leave out such trials, so a filter
-with trials does more of these than its row shows."""
+the hypotheses that the file had when it ran. The table says how many cells ran before a hypothesis was written. A
+p-value is twice the claim's one-sided p-value. It is below 0.05 exactly if the interval lies above what is claimed (0,
+or minus the margin). Holm's method corrects it for the number of hypotheses. A hypothesis *holds* if the corrected
+p-value is below 0.05. It *fails* if the interval lies below what is claimed, and is *inconclusive* otherwise. It is
+*incomplete* as long as cells are missing. The mixed model has a random intercept for the world, with seeds within
+worlds. **All other comparisons on this page are exploratory**: their p-values are corrected only within their own
+table."""
+_EXPLORATORY = """No hypothesis was written down before the cells were run: **all comparisons on this page are
+exploratory**. Holm's method corrects their p-values for the number of rows in their table."""
+_COSTS = """All rows study equally many tokens, up to the difference in the column *more*. This includes the tokens
+that a filter spends on trying lessons. The columns for lessons, updates and texts judged leave out such trials, so a
+filter with trials does more of these than its row shows."""
 
 
 def explained(suite: Suite) -> str:
@@ -49,5 +50,5 @@ def searched(frozen: Frozen) -> str:
     return (
         f"The search tried configurations of rows in the development worlds ({worlds}), which no table reports. "
         f"`search.json` has the best of each row, by {side} mean accuracy ({frozen.area}). A row named *best* runs it; "
-        "there is no such row where the row as it stands was the best."
+        "there is no such row if the row as it stands was the best."
     )

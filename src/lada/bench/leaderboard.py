@@ -38,8 +38,8 @@ FIRST = "general skill"
 """The figure next to accuracy."""
 ACCURACY = """Percent of test questions right after the last round, with 95 % intervals. General skill is that of the
 clients and needs no domain knowledge; a low value means that they forgot some. Select a heading to sort."""
-BY_AREA = """The same difference, the clients’ to {}, by kind of question: points with 95 % intervals. A client’s own
-domains are those of its private data. New domains are those that the LLM knows and the client’s private data lacks.
+BY_AREA = """The clients’ difference from {} by kind of question: points with 95 % intervals. A client’s own domains
+are those of its private data. New domains are those that the LLM knows and the client’s private data lacks.
 A mixed question needs the knowledge of two domains."""
 FURTHER = """Means over the clients, in percent unless stated otherwise. The spread of clients is their standard
 deviation. Right paths chosen are lessons with a right answer; sound ones are right in every step. ECE is the expected

@@ -31,7 +31,7 @@ def write_pages(
     """
     told = [(table, sections(suite, table, outcomes)) for table in suite.tables]
     if not any(found for _, found in told):
-        raise InputError(f"suite {suite.name!r}: no cell of its tables is there yet; run `lada bench` first")
+        raise InputError(f"suite {suite.name!r}: no cell of its tables has a result yet; run `lada bench` first")
     said, drawn = verdicts(suite, outcomes, frozen), curves(suite, outcomes)
     folder.mkdir(parents=True, exist_ok=True)
     readme = folder / "README.md"
@@ -82,7 +82,7 @@ def _markdown(
         for section in found:
             yield f"### {table.title}: {section.scenario}\n"
             if differences := by_area(section.standings):
-                yield f"The clients' difference to `{table.against}` by kind of question, points:\n"
+                yield f"The clients' difference from `{table.against}` by kind of question, points:\n"
                 yield from _rows([("row", lambda s: s.row), *differences], [s for s in section.standings if s.areas])
                 yield ""
             for columns in _columns(suite, table.against, section):
@@ -142,6 +142,6 @@ def _seconds(outcomes: Sequence[Outcome]) -> str:
     """Return in words how long the cells took."""
     seconds = [each.wall_clock.seconds for each in outcomes]
     return (
-        f"The cells took {sum(seconds) / 3600:.1f} hours of one core in all, each {median(seconds):.0f} seconds in the "
-        "median; what cells have in common counts in each of them, though it is done once."
+        f"The cells took {sum(seconds) / 3600:.1f} hours of one core in total; the median cell took "
+        f"{median(seconds):.0f} seconds. Work that cells share was done once, but counts in each of them."
     )

@@ -133,8 +133,8 @@ def read(suite: Suite, folder: Path) -> Frozen | None:
         raise InputError(f"{file}: no search ({error.errors()[0]['msg']}); run `--search` again") from None
     if frozen.digest != digest(suite):
         raise InputError(
-            f"{file} is of another search than the one of suite {suite.name!r}; run `lada bench --search` again, or "
-            "take the suite's file back to what was searched"
+            f"{file} belongs to another search than that of suite {suite.name!r}; run `lada bench --search` again, or "
+            "restore the suite's file to what was searched"
         )
     return frozen
 

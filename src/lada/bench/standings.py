@@ -48,7 +48,7 @@ def _at(told: Any, key: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The accuracy of one side of a row, its clients or its LLM, percent, with the difference to the table's
+    """The accuracy of one side of a row, its clients or its LLM, percent, with the difference from the table's
     `against`."""
 
     mean: Effect
@@ -75,7 +75,7 @@ class Standing:
     clients: Place
     llm: Place
     areas: dict[str, Effect]
-    """By kind of question (SAID): the clients' difference to the table's `against`, percentage points. Empty for
+    """By kind of question (SAID): the clients' difference from the table's `against`, percentage points. Empty for
     `against` itself, and in a suite of one world, where it would have no interval."""
     figures: dict[str, float | None]
     """Further figures by FIGURES, TOKENS, TRYING and COSTS, in the units of the cells: bytes, not megabytes."""

@@ -87,7 +87,7 @@ class Suite(Options):
                 f"worlds, development: {both[0]} is in both; a world that a search has seen cannot be reported"
             )
         if self.development and not self.worlds:
-            raise ValueError("worlds: missing beside development; name the worlds that are reported")
+            raise ValueError("worlds: missing, although development is set; name the worlds that are reported")
 
     def _check_rows(self) -> None:
         bare = [name for name, row in self.rows.items() if not row.tracks]
@@ -150,16 +150,18 @@ class Suite(Options):
         shared: list[Track] = [t for t in GOLD if all(t in self.rows[row].tracks for row in rows)]
         if named is not None:
             if away := [row for row in rows if named not in self.rows[row].tracks]:
-                raise ValueError(f"{where}: {away[0]!r} has no cells on the track {named!r}; a table is of one track")
+                raise ValueError(
+                    f"{where}: {away[0]!r} has no cells on the track {named!r}; a table belongs to one track"
+                )
             return named
         if not any(self.rows[row].tracks for row in rows):
             return ""
         if len(shared) != 1:
             tracks = sorted({track for row in rows for track in self.rows[row].tracks})
-            what = f"all rows have {', '.join(shared)}" if shared else f"its rows are of {', '.join(tracks)}"
+            what = f"all rows have {', '.join(shared)}" if shared else f"its rows have the tracks {', '.join(tracks)}"
             raise ValueError(
-                f"{where}: {what}, and what reads answers is never set beside what reads none; name the `track`, and "
-                "leave out rows without it"
+                f"{where}: {what}, and rows that read answers cannot be compared with rows that do not; name the "
+                "`track`, and leave out rows without it"
             )
         return shared[0]
 
@@ -294,7 +296,7 @@ def _check_models(cell: Cell) -> None:
         number = source.rpartition("-world-")[2]
         if source.startswith(PREFIX) and number.isdecimal() and int(number) != cell.key.world:
             raise InputError(
-                f"{party.name}: {source!r} is of world {number}, and the cell of world {cell.key.world}; expected "
+                f"{party.name}: {source!r} belongs to world {number}, but the cell to world {cell.key.world}; expected "
                 f"{source.removesuffix(number)}{WORLD}"
             )
 

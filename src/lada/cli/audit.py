@@ -27,7 +27,7 @@ def told(audit: Audit) -> Iterator[RenderableType]:
         yield Text(_search(client, audit.canaries), style="bold red" if failed else "")
         found = client.searched.found if client.searched else ()
         for one in found[:SHOWN]:
-            place = f"{one.kind}, round {one.round}, phase {one.phase}" if one.kind else "beside the ledger"
+            place = f"{one.kind}, round {one.round}, phase {one.phase}" if one.kind else "a part outside the ledger"
             yield Text(f"  {one.what}: {one.form} ({one.layer}) in {place}, sha256 {one.digest[:16] or 'unknown'}")
         if len(found) > SHOWN:
             yield Text(f"  and {len(found) - SHOWN} more; --json lists them all")

@@ -31,13 +31,11 @@ def bench(
         Path, typer.Option(help="Folder for the tables; they go into a subfolder named after the suite.")
     ] = Path("results"),
     runs: Annotated[Path, typer.Option(help="Folder for the runs of the cells.")] = Path("runs/bench"),
-    only: Annotated[
-        list[str], typer.Option(metavar="ROW", help="Run only this row; repeat the option for more rows.")
-    ] = [],  # noqa: B006
-    scenario: Annotated[list[str], typer.Option(metavar="NAME", help="Likewise with scenarios.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(metavar="ROW", help="Run only this row; repeatable.")] = [],  # noqa: B006
+    scenario: Annotated[list[str], typer.Option(metavar="NAME", help="Run only this scenario; repeatable.")] = [],  # noqa: B006
     parallel: Annotated[
         int,
-        typer.Option(min=0, max=65_536, help="How many cells run in parallel; 0: as many as cores and memory allow."),
+        typer.Option(min=0, max=65_536, help="Cells to run in parallel; 0: as many as cores and memory allow."),
     ] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run every cell again, even if it has a result.")] = False,
     check: Annotated[

@@ -16,8 +16,8 @@ from lada.core.plural import counted
 from lada.core.shown import in_one_line
 
 app = typer.Typer(no_args_is_help=True, help="Runs across several machines.")
-Host = Annotated[list[str], typer.Option("--host", help="A name or address by which clients reach the server.")]
-Days = Annotated[int, typer.Option(min=1, max=36_500, help="How many days the server's certificate is valid.")]
+Host = Annotated[list[str], typer.Option("--host", help="A name or address at which clients reach the server.")]
+Days = Annotated[int, typer.Option(min=1, max=36_500, help="Validity of the server's certificate, in days.")]
 Folder = Annotated[Path, typer.Argument(help="The folder that `lada federation init` wrote.")]
 
 

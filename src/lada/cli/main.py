@@ -47,7 +47,7 @@ def report(
 def track(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
     to: Annotated[str, typer.Option(help="The tracker, by name; `lada methods` lists them.")],
-    set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set one of its options.")] = [],  # noqa: B006
+    set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set a tracker's option.")] = [],  # noqa: B006
 ) -> None:
     """Send the figures of an earlier run to an experiment tracker."""
     from lada.choosing import make_method

@@ -5,8 +5,8 @@ All n trainable numbers are one vector: the masks are joint over all weights.
     server   P, with what earlier messages left out;  sends the top ⌊n·down⌋ of |P|, which a client starts from
     client   Δ = W - P⊙m, with its own residual e;    sends the top ⌊n·up⌋ of |Δ + e|
 
-What a sender leaves out stays with it: the codec's state at the server holds the numbers outside the mask, as FLASC's
-server keeps them. At a client it holds e ← e + Δ - sent, which is ours (error feedback, arXiv 1809.07599), and which
+A sender keeps what it leaves out. At the server, the codec's state holds the numbers outside the mask, as FLASC's
+server does. At a client it holds e ← e + Δ - sent, which is ours (error feedback, arXiv 1809.07599), and which
 `error_feedback: false` drops. A client without a start that the server knows sends all of W.
 """
 
@@ -139,7 +139,7 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
         form, start, values = header.get("form", ""), header.get("start", ""), arrays[VALUES]
         if form not in FORMS[reading.receiver.role] or bool(START.fullmatch(start)) != (form == "change"):
             raise CodecError(
-                f"{MARK}: another form, or a start beside another; expected {FORMS[reading.receiver.role]}"
+                f"{MARK}: a wrong form, or a start that does not suit it; expected {FORMS[reading.receiver.role]}"
             )
         most = top_values.count(size, self._highest[form])
         least = most if form == "whole" else 0

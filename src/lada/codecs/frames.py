@@ -114,8 +114,7 @@ class Frames(Mapping[str, Made]):
         return self._blocks[sample_id][2]
 
     def __getitem__(self, sample_id: str) -> Made:
-        """Return what a block holds. Raises KeyError for an unknown id; for bytes that nobody wrote, only
-        CodecError."""
+        """Return what a block holds. Raises KeyError for an unknown id, else only CodecError, whatever the bytes."""
         import pyarrow as pa
 
         frame, size = self._blocks[sample_id][0], self.size(sample_id)

@@ -1,4 +1,4 @@
-"""What a client wrote for held-out public samples and some others, as bytes: paths, for samples that nobody learns."""
+"""What a client wrote for held-out public samples and some others, as bytes: paths that no party studies."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ KIND = "outcomes"
 
 @CODECS.register(KIND, tags=("labels",))
 class Outcomes(WrittenPaths):
-    """What a client wrote for public samples after a round, those held out for validation included."""
+    """What a client wrote for public samples after a round, including those held out for validation."""
 
     kind = KIND
 

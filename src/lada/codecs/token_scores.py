@@ -2,7 +2,7 @@
 
 The sections in order: the ids (lada.codecs.elias_fano), the greatest log-prob of each row and the steps below it
 (lada.codecs.quantise), the column of each text token in its row, and the offsets. Offsets, start and end in turn, are
-stored as differences to the previous one. The eight bytes of a token's two numbers are stored separately, all first
+stored as differences from the previous one. The eight bytes of a token's two numbers are stored separately, all first
 bytes before all second bytes, since most are zero.
 """
 
@@ -88,7 +88,7 @@ def decode(data: bytes, shape: Shape) -> TokenScores:
 
 
 def offsets_to_planes(offsets: np.ndarray) -> np.ndarray:
-    """Return offsets [n, 2] as bytes [8, n]: start and end in turn, each as the difference to the number before."""
+    """Return offsets [n, 2] as bytes [8, n]: start and end in turn, each as the difference from the number before."""
     differences = np.diff(offsets.astype(np.int64).reshape(-1), prepend=0).astype("<i4")
     return differences.view(np.uint8).reshape(-1, 8).T
 

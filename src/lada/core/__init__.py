@@ -1,1 +1,1 @@
-"""The terms that all other rooms use, the method registry, seeds and errors."""
+"""The terms that all other packages use, the method registry, seeds and errors."""

@@ -17,7 +17,7 @@ PIPED = 80
 class PlainConsole(Console):
     """A console that takes no markup and no emoji codes from texts, and shows control characters spelled out.
 
-    Styles, tables and bars are rich's own, and so are the codes by which it draws them.
+    Styles, tables and bars are rich's own, and so are the codes with which it draws them.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -122,7 +122,7 @@ def _known(folder: Path) -> dict[str, list[str]]:
         return {}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise LadaError(
-            f"{str(file)!r} cannot be read; restore it from a copy, or delete it to accept the files beside it as "
+            f"{str(file)!r} cannot be read; restore it from a copy, or delete it to accept the files next to it as "
             "they are"
         ) from error
     return known

@@ -73,7 +73,7 @@ class ClientFile(Options):
     key: str = "client.key"
     """The client's private key; the server has the public one."""
     identity: str = "identity.pub"
-    """The server's public key, by which the client knows its messages."""
+    """The server's public key, with which the client recognises the server's messages."""
     model: ClientModel
     private: Study = Study()
     distil: Study = Study()

@@ -38,7 +38,7 @@ FLEET = "/v1/fleet/"
 ADVICE = {
     401: "its signature or time does not fit its key; set the clocks of both machines and check that no two clients "
     "share a key",
-    412: "its key is not registered here, or not in use; put the client's public key into the folder `keys` beside "
+    412: "its key is not registered here, or not in use; put the client's public key into the folder `keys` next to "
     "server.yaml and start `lada server` again, if it is to take part",
 }
 """What to do about a client that Flower refused, for each HTTP status."""

@@ -1,7 +1,7 @@
 """The secret that shows that a request is the operator's: a random text in a file that only the server's user may read.
 
 The starter of Flower's processes creates the file and names it in their environment. A process that asks sends the
-secret along; a process that serves compares it. So an address or a port alone makes nobody the operator.
+secret along; a process that serves compares it. An address or a port alone therefore does not identify the operator.
 """
 
 import hmac

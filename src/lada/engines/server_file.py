@@ -26,7 +26,7 @@ class ServerFile(Options):
     certificate: str = "server.crt"
     key: str = "server.key"
     identity: str = "identity.key"
-    """The key by which clients recognise the server's messages; each client has the public half, `identity.pub`."""
+    """The key with which the server proves to clients who it is; each client has the public half, `identity.pub`."""
     keys: str = "keys"
     """The folder with the public keys of the clients that may connect, `<client>.pub`."""
 

@@ -25,7 +25,7 @@ from lada.points import POINTS
 from lada.tasks.options import FilesTask
 
 IDENTITY, IDENTITY_PUB = "identity.key", "identity.pub"
-"""The server's own key pair, by which clients recognise the server's messages."""
+"""The server's own key pair, with which clients recognise the server's messages."""
 PORT = 9092
 AUTHORITY_DAYS = 3650
 
@@ -34,7 +34,7 @@ AUTHORITY_DAYS = 3650
 def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = PORT, days: int = 365) -> list[str]:
     """Write the files of a federation into an empty or new folder; return its clients' names.
 
-    `hosts` are the names and addresses by which clients reach the server; the first goes into their files. Without any,
+    `hosts` are the names and addresses at which clients reach the server; the first goes into their files. Without any,
     only this machine can reach it. The server's certificate is valid for `days`. Data of a `files` task that is on this
     machine is split: each client gets its own. Raises InputError if the folder is not empty, or if the configuration
     cannot be split. After any error, the folder is as before.
@@ -177,7 +177,7 @@ def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
     config = make_config(data)
     if isinstance(config.task, FilesTask) and config.task.test is None:
         raise InputError(
-            "task.test: missing; in a deployment, nobody can take test questions from all clients' data, so name a "
+            "task.test: missing; a deployment cannot take test questions from all clients' data, so name a "
             "test file that all parties have"
         )
     return data, config

@@ -46,7 +46,7 @@ def evaluate(
     same_questions([sample.id for sample in samples], [path.sample_id for path in paths])
     unknown = [path.sample_id for path in paths if path.right is None]
     if unknown:
-        raise ValueError(f"nobody said whether the path for {unknown[0]!r} is right; expected verified paths")
+        raise ValueError(f"the path for {unknown[0]!r} has no verdict; expected verified paths")
     domains = np.array([sample.domain for sample in samples], dtype=object)
     levels = np.array([sample.difficulty for sample in samples], dtype=object)
     right = np.array([path.right for path in paths], dtype=bool)

@@ -27,4 +27,4 @@ def name_of(name: str, tokenizer: Any) -> tuple[str | None, tuple[str, ...]]:
     if not left and right == every - KEPT and every >= NEEDED:
         return f"{name} (phi-3)", ()
     shown = ", ".join(sorted(right | left)[:3])
-    return plain, (f"llama.cpp keeps the white space beside {shown}, which this tokenizer strips",)
+    return plain, (f"llama.cpp keeps the white space next to {shown}, which this tokenizer strips",)

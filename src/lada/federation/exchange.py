@@ -1,4 +1,4 @@
-"""Implements lada.rounds.base.Exchange, by which the server's half reaches the clients, over any Flower Grid."""
+"""Implements lada.rounds.base.Exchange, through which the server reaches the clients, over any Flower Grid."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def audit_memberships(config: RunConfig, place: Place, name: str) -> tuple[Membe
     """
 
     def silent(event: dict[str, Any]) -> None:
-        """Tell nobody."""
+        """Report nothing."""
 
     party = client_party(config, place, read_task(config, place.base), silent, name)
     return memberships(party, party.untrained(), config.rounds)

@@ -38,7 +38,7 @@ class KnFuOptions(Options):
     alone: float = Field(default=0.95, gt=0, le=1)
     """A notice advises a party to train alone if its own predictions have at least this weight in what it learns."""
     shuffled: bool = Field(default=False, exclude_if=operator.not_)
-    """A control for benchmarks: the weights of each mixture are dealt to its members at random. They are the same
+    """A control for benchmarks: the weights of each mixture are assigned to its members at random. They are the same
     numbers, but no longer those of members that predict alike."""
 
 
@@ -62,7 +62,7 @@ class KnFu(Fuser):
         self.options = options
 
     def init(self, seed: int) -> State:
-        """Return an empty state; with `shuffled`, the seed of the next deal."""
+        """Return an empty state; with `shuffled`, the seed of the next assignment."""
         return {"seed": np.array(seed)} if self.options.shuffled else {}
 
     def weigh(

@@ -273,7 +273,7 @@ class Fedmkt(Host):
             )
         if self._kind == "labels":
             raise InputError(
-                f"host.options.knowledge: {learns}, but with 'labels' nobody writes any; expected 'paths' (with "
+                f"host.options.knowledge: {learns}, but with 'labels' no party writes any; expected 'paths' (with "
                 "plugin: none, set it explicitly), or another objective"
             )
         if not self._teaches:

@@ -177,7 +177,7 @@ def make_encoder(options: ApiOptions, tokenizer: str) -> Encoder:
         loaded.chat_template = None  # questions are asked, and so scored, as plain texts
     elif not loaded.chat_template:
         raise InputError(
-            f"model.api.tokenizer: {tokenizer!r} has no chat template, by which style 'chat' is scored; expected one "
+            f"model.api.tokenizer: {tokenizer!r} has no chat template, which style 'chat' needs; expected one "
             "that has, or style: completions"
         )
     return Encoder(loaded, prompt=options.prompt, context=ENDLESS, system=options.system)

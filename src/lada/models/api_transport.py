@@ -46,7 +46,7 @@ class Response:
 
 
 Send = Callable[[str, bytes, str], Response | Fault]
-"""Sends a JSON body to a path below base_url, with a name by which the server can recognise a repeated request."""
+"""Sends a JSON body to a path below base_url, with a name that lets the server recognise a repeated request."""
 
 
 def read_secrets(options: ApiOptions) -> dict[str, str]:

@@ -80,8 +80,8 @@ def _named(objective: Objective) -> tuple[str, str, str]:
     options = getattr(objective, "options", None)
     if options is None:
         raise InputError(
-            f"model.parallel: the objective {type(objective).__name__!r} keeps no `options`, of which each process "
-            "could make one of its own; expected self.options = options in it, or a model without parallel"
+            f"model.parallel: the objective {type(objective).__name__!r} has no attribute `options`, from which each "
+            "process could make its own; expected self.options = options in it, or a model without parallel"
         )
     return _path(type(objective)), _path(type(options)), options.model_dump_json()
 

@@ -114,7 +114,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
         raise InputError(f"model.revision: {revision!r}, but {source!r} is a folder; expected it for hub ids only")
     elif not _has_tokenizer(folder) and not (folder / TEKKEN).exists():
         raise InputError(
-            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
+            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json next to "
             "the weights; save it there with tokenizer.save_pretrained(folder)"
         )
     # trust_remote_code False: else transformers would ask interactively whether to run a model's own code.

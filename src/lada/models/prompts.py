@@ -40,7 +40,7 @@ class Prompts:
         except FAILURES as error:
             raise InputError(
                 f"model: the chat template of {name!r} fails on a plain question: {error}; fix chat_template.jinja "
-                "beside its tokenizer, or remove it to use model.prompt"
+                "next to its tokenizer, or remove it to use model.prompt"
             ) from error
         at = len(before.rstrip()) - len(think.open) if think else len(before)
         self._opened = before[at:] if think and before[at:].rstrip() == think.open else ""

@@ -59,7 +59,7 @@ class Reserved:
         if MASK in whole:
             raise InputError(
                 f"model: the chat template of {self._tokenizer.name_or_path!r} cuts questions that spell special "
-                "tokens; fix chat_template.jinja beside its tokenizer, or remove it to use model.prompt"
+                "tokens; fix chat_template.jinja next to its tokenizer, or remove it to use model.prompt"
             )
         return whole
 

@@ -104,7 +104,7 @@ def with_questions(template: Template) -> Template:
         return template
     raise InputError(
         f"model: the chat template of {template.tokenizer.name_or_path!r} leaves the question out of the prompt, as "
-        "text and as parts of type text; fix chat_template.jinja beside its tokenizer, or remove it to use "
+        "text and as parts of type text; fix chat_template.jinja next to its tokenizer, or remove it to use "
         "model.prompt"
     )
 

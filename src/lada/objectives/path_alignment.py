@@ -64,7 +64,7 @@ def asks(options: PathAlignmentOptions) -> Needs:
     tags=("labels", "feedback", "self-knowledge", "supervised", "divergence", "ranking"),
 )
 class PathAlignment(Objective):
-    """Alignment of whole-path likelihoods over the paths at hand: the teacher's and the student's.
+    """Alignment of whole-path likelihoods, over the teacher's and the student's paths.
 
     With the teacher ν, the student π and the paths y_i of a question x, of n_i tokens of the student:
 

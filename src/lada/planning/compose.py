@@ -64,7 +64,7 @@ def plan_without_data(config: Mapping[str, Any]) -> Plan:
 
     Raises InputError if configuration or models are wrong.
     """
-    return _Planner(open_config(config)[0], Samples(0, 0, {}, "not at hand")).plan()
+    return _Planner(open_config(config)[0], Samples(0, 0, {}, "not available")).plan()
 
 
 class _Planner:

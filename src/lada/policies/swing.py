@@ -61,7 +61,7 @@ class SwingOptions(Noisy):
     where: Literal["probabilities", "logits"] = "probabilities"
     """What the noise is added to."""
     shuffled: bool = Field(default=False, exclude_if=operator.not_)
-    """A control for benchmarks: the sensitivities of a message's positions are dealt to random positions of it. As many
+    """A control for benchmarks: the sensitivities of a message are assigned to its positions at random. As many
     positions are as blunt, but others than those that may be private, which it does not protect."""
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ def check_scores(client: str, policy: str, objective: str, *, idle: bool) -> Non
 def check_pooling(host: str, engine: str, held_back: Sequence[str]) -> None:
     """Raise InputError for a host that pools private samples, except in a local run that withholds nothing.
 
-    `held_back` are the keys of the settings by which clients would withhold something.
+    `held_back` are the keys of the settings with which clients would withhold something.
     """
     if engine != "local":
         raise InputError(

@@ -1,7 +1,7 @@
 """Finds distinctive passages of private samples: few of the samples contain them, and no text that others know.
 
 Texts are compared by their words (`lada.core.words`), so case, spacing, punctuation and forms of characters do not
-matter. A passage occurs in at most `samples` private samples and in no known text, and it is of one of these kinds:
+matter. A passage occurs in at most `samples` private samples and in no known text. It belongs to one of these kinds:
 
     rare    one or more words in a row that are all rare, such as a name, a number, an identifier
     near    words in a row, at least one of them rare

@@ -32,14 +32,14 @@ MEASURES: dict[str, tuple[Who, str]] = {
 
 
 class Standing(Record):
-    """One run's value of one measure, percent, and its difference to the first run, percentage points."""
+    """One run's value of one measure, percent, and its difference from the first run, percentage points."""
 
     run: str
     measure: str
     before: float | None
     after: float | None
     difference: float | None = None
-    """The difference to the first run after the last round; None for the first run itself."""
+    """The difference from the first run after the last round; None for the first run itself."""
     low: float | None = None
     """With `high`: the 95 % interval of the difference, paired by question; None if unknown."""
     high: float | None = None

@@ -164,7 +164,7 @@ def _passed(seconds: float | None) -> str:
 
 
 def generation(view: View) -> Table:
-    """Return the calls and tokens of an augmenter by round, and what became of the drafts; no rows without one."""
+    """Return the calls and tokens of an augmenter by round, and the fate of the drafts; no rows without one."""
     rows = [
         (
             f"{row.round}",

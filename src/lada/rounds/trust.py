@@ -8,7 +8,7 @@ counts as equally long, so that padding cannot lower a loss per byte. A receiver
 so it learns little that only their writer knows. That is the price.
 
 **Records of paths.** A client answers k of n questions as the reference does. The reference is the gold answer or,
-without one, the server's answer in the first round, before any training. If its answers were dealt out among its
+without one, the server's answer in the first round, before any training. If its answers were distributed over its
 questions at random, a share c of them would agree by chance; k / n - c is its excess. It teaches nothing in a round in
 which
 

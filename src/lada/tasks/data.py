@@ -30,7 +30,7 @@ class TaskData:
     whether two answers are equal (see lada.rounds.verdicts). `mixed` holds the domains of questions that mix several.
     `known` holds the domains that the server's LLM knows, if the task says so. `style` returns the style of a path if
     results report it; no method may call it. `solve` answers new questions, if the task can. `validation` holds public
-    samples that nobody learns."""
+    samples that no party studies."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]

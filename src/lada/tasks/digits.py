@@ -32,7 +32,7 @@ def load_digits(options: DigitsTask, clients: Mapping[str, tuple[str, ...]], see
 
     Ids: `public-00000` in shuffled order, `private-<client>-00000`, `test-<domain>-00000`. A test scan comes once in
     each domain. Raises InputError for an unknown domain, more scans than there are, and a client that gets none. The
-    samples of the last call are at hand for one that is equal.
+    samples of the last call are cached for an equal one.
     """
     return _load(options.model_dump_json(), tuple(sorted(clients.items())), seed)
 

@@ -31,7 +31,7 @@ _ORDER = re.compile(
 
 
 CONTROL = frozenset({"Cc", "Cf", "Co", "Cs"})
-"""Categories of Unicode whose characters nobody sees."""
+"""Unicode categories of invisible characters."""
 
 
 def prompt(instruction: str, sections: Sequence[tuple[str, Sequence[Sample]]], count: int) -> str:

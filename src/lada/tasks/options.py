@@ -216,7 +216,7 @@ class FamiliesTask(Options):
 
 
 SCHOOL = 300
-"""Number of scans that are for networks that come to a run with knowledge."""
+"""Number of scans reserved for training networks before a run."""
 ScanDomain = Literal["plain", "inverted", "noise", "blur", "rotated", "contrast"]
 
 

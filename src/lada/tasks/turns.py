@@ -39,8 +39,8 @@ def conversation(value: object, where: str) -> tuple[str, str | None]:
     reply = turns.pop()[1] if turns[-1][0] == "Assistant" else None
     if not turns or turns[-1][0] != "User":
         raise InputError(
-            f"{where}: {'no user turn stands before the last reply' if reply else 'it ends in no user turn'}; expected "
-            "user and assistant turns, of which the last assistant turn is what is taught"
+            f"{where}: {'no user turn comes before the last reply' if reply else 'it ends in no user turn'}; expected "
+            "user and assistant turns; the last assistant turn is what a model studies"
         )
     if len(turns) == 1:
         return turns[0][1], reply

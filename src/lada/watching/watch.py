@@ -57,7 +57,7 @@ class PartySnapshot(Record):
     """The number of phases in which it was missing."""
     last_missed: Missed | None
     evaluated: int | None
-    """The round that `accuracy` is of."""
+    """The round to which `accuracy` belongs."""
     accuracy: dict[str, float]
     change: float | None
     """The change of overall accuracy since round 0, percentage points."""
