@@ -16,13 +16,23 @@ from lada.codecs import top_values
 from lada.codecs.adapters import Adapter, Change, Update, digest
 from lada.codecs.base import CODECS, Codecs, Outlook
 from lada.codecs.flasc import Flasc, FlascOptions
+from lada.codecs.tensors import read as read_tensors
 from lada.codecs.tensors import write as write_tensors
 from lada.config import make_config
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.limits import Limits
 from lada.federation import party_cache
-from lada.rounds.averaging import ADAPTER, aggregate_updates, encode_adapter, handed_out, started_from, take_adapter
+from lada.rounds.averaging import (
+    ADAPTER,
+    aggregate_updates,
+    catch_up,
+    encode_adapter,
+    handed_out,
+    started_from,
+    take_adapter,
+    to_clients,
+)
 from lada.rounds.checks import check_parts
 from lada.rounds.options import AveragingOptions
 from lada.rounds.wire import part, write
@@ -73,7 +83,7 @@ def play(
     for name, after in STUDIED.items():
         client = party(folder, name, **options)
         client.learner = Learner(*after)
-        take_adapter(client, {ADAPTER: first})
+        take_adapter(client, to_clients(server, first, [name])[name])
         received.append(flat(client.learner.weights))
         client.learner = Learner(*after)
         replies[name] = {ADAPTER: encode_adapter(client)}
@@ -188,6 +198,116 @@ def test_densities_fall_with_each_message():
     assert int(whole["sent"]) == 0  # a message of all numbers has no density
 
 
+@pytest.mark.parametrize("aggregation", ["mean", SGD])
+def test_tiers_of_what_comes_down_by_hand(tmp_path: Path, aggregation: Any):
+    server, received, sent, found = play(tmp_path, aggregation, up=1.0, tiers_down={"d": 0.25})
+    assert received == [pytest.approx([0.5, 0.0, 0.0, -0.4]), pytest.approx([0.5, 0.0, 0.0, 0.0])]
+    # Each change is relative to what its client received, and the server takes the mean change from P.
+    assert sent[0] == pytest.approx([0.1, 0.05, -0.02, 0.3], abs=1e-6)
+    assert sent[1] == pytest.approx([-0.05, 0.2, 0.01, -0.45], abs=1e-6)
+    everything = np.array(found) + server.states["codec/flasc/llm"]["residual"]
+    assert everything == pytest.approx([0.525, 0.025, 0.295, -0.475], abs=1e-6)
+
+
+def test_a_tier_may_be_denser_than_the_rest(tmp_path: Path):
+    _, received, sent, _ = play(tmp_path, SGD, up=1.0, tiers_down={"d": 1.0})
+    assert received[1] == pytest.approx([0.5, -0.1, 0.3, -0.4])
+    assert sent[1] == pytest.approx([-0.05, 0.3, -0.29, -0.05], abs=1e-6)
+
+
+def test_a_round_with_tiers_is_that_of_the_authors_code(tmp_path: Path):
+    """The reference takes all masks from P, trains, masks again, and steps by the mean (train_sparse_lora_het.py)."""
+    rng, n, names = np.random.default_rng(5), 64, ("weak", "middle", "strong")
+    tiers = dict(zip(names, (1 / 16, 1 / 4, 1.0), strict=True))
+    server = party(tmp_path, "llm", down=1 / 8, tiers=tiers, tiers_down=tiers, error_feedback=False)
+    clients = {name: party(tmp_path, name, **server.codecs[ADAPTER].options.model_dump()) for name in names}
+    weights = rng.normal(size=n).astype(np.float32)
+    averaging = AveragingOptions.model_validate({"aggregation": SGD, "malicious": 0, "clip": None})
+    found: Any = {"w": weights}
+    for round in range(1, 4):
+        newest = write(server, ADAPTER, Adapter(found, 1))
+        for name, payload in to_clients(server, newest, names).items():
+            client = clients[name]
+            client.learner = ofone(np.zeros(n, np.float32))
+            take_adapter(client, payload)
+            start = np.where(rank(weights) < int(n * tiers[name]), weights, 0)
+            assert client.learner.weights["w"] == pytest.approx(start, abs=1e-6)
+        handed_out(server, newest, names)
+        changes = rng.normal(size=(3, n)).astype(np.float32)
+        for client, change in zip(clients.values(), changes, strict=True):
+            client.learner.weights = {"w": client.learner.weights["w"] + change}
+        replies = {name: {ADAPTER: encode_adapter(client)} for name, client in clients.items()}
+        found = aggregate_updates(server, replies, round, averaging).found.weights
+        for name, change in zip(names, changes, strict=True):
+            weights = weights + np.where(rank(change) < int(n * tiers[name]), change, 0) / 3
+        assert found["w"] + server.states["codec/flasc/llm"]["residual"] == pytest.approx(weights, abs=1e-5)
+
+
+def ofone(numbers: np.ndarray) -> Learner:
+    learner = Learner()
+    learner.weights = {"w": numbers}
+    return learner
+
+
+def rank(vector: np.ndarray) -> np.ndarray:
+    """Return for each number how many have a larger magnitude."""
+    return np.argsort(np.argsort(-np.abs(vector)))
+
+
+def test_the_bytes_of_the_papers_tiers_coming_down():
+    tiers = {"weak": 1 / 16, "middle": 1 / 4, "strong": 1.0}
+    codec = Flasc(FlascOptions(down=1 / 8, tiers_down=tiers, decay=0.5))
+    state, counts = codec.init(0), []
+    for round in (1, 2):
+        state, data = codec.encode(state, Adapter({"a": np.arange(64, dtype=np.float32)}, 1))
+        got = {client: packed(codec.for_client(state, data, client)) for client in (*tiers, "other")}
+        counts.append(got)
+        for client, count in got.items():
+            assert codec.expected_bytes(Outlook(sender="llm", receiver=client, numbers=64, round=round)) == count
+        assert codec.for_client(state, data, "other") is data
+        assert codec.for_client(state, data, "weak") == codec.for_client(state, data, "weak")
+    assert counts[0] == {"weak": 4 * 2 + 8, "middle": 16 * 2 + 8, "strong": 64 * 2, "other": 8 * 2 + 8}
+    assert counts[1] == {"weak": 2 * 2 + 8, "middle": 8 * 2 + 8, "strong": 32 * 2 + 8, "other": 4 * 2 + 8}
+
+
+def test_a_client_that_missed_a_round_gets_its_own_density(tmp_path: Path):
+    server = party(tmp_path, "llm", tiers_down={"d": 0.25})
+    handed_out(server, write(server, ADAPTER, Adapter(named(0.5, -0.1, 0.3, -0.4), 0)), ["c"])
+    missed = catch_up(server, ["c", "d", "e"])
+    assert missed["c"] == {}
+    assert flat(part(server, missed["d"], ADAPTER).weights) == pytest.approx([0.5, 0, 0, 0])
+    assert flat(part(server, missed["e"], ADAPTER).weights) == pytest.approx([0.5, 0, 0, -0.4])
+
+
+def test_a_client_takes_no_more_than_its_own_density(tmp_path: Path):
+    server = party(tmp_path, "llm", tiers_down={"d": 0.25})
+    newest = write(server, ADAPTER, Adapter(named(0.5, -0.1, 0.3, -0.4), 0))
+    dense = to_clients(server, newest, ["c"])["c"]
+    with pytest.raises(CodecError, match="other values than 0 to 1 of type float32"):
+        part(party(tmp_path, "d", tiers_down={"d": 0.25}), dense, ADAPTER)
+    with pytest.raises(CodecError, match="other values than 0 to 2 of type float32"):
+        check_parts(party(tmp_path, "c", tiers_down={"d": 1.0}), "llm", 1, {ADAPTER: forged_adapter(3)})
+
+
+def forged_adapter(k: int) -> bytes:
+    header = {"kind": "flasc", "form": "adapter", "samples": "3", "start": "", "shapes": '[["a", [4]]]'}
+    places = top_values.pack(np.arange(k), 4)
+    return write_tensors({"places": places, "values": np.ones(k, np.float32)}, header)
+
+
+def test_a_change_of_anothers_density_is_of_other_weights(tmp_path: Path):
+    options = {"up": 1.0, "tiers_down": {"d": 0.25}}
+    server, client = party(tmp_path, "llm", **options), party(tmp_path, "e", **options)
+    newest = write(server, ADAPTER, Adapter(named(0.5, -0.1, 0.3, -0.4), 0))
+    handed_out(server, newest, "de")
+    client.learner = Learner(0, 0, 0, 0)
+    take_adapter(client, {ADAPTER: newest})
+    sent, averaging = {ADAPTER: encode_adapter(client)}, AveragingOptions.model_validate({"malicious": 0, "clip": None})
+    pooled = aggregate_updates(server, {"d": sent, "e": sent}, 1, averaging)
+    assert list(pooled.found.by_client) == ["e"]
+    assert [each.party for each in server.report.missing] == ["d"]
+
+
 def test_nobody_may_send_more_than_the_highest_tier(tmp_path: Path):
     server = party(tmp_path, "llm", tiers={"c": 0.2})  # below `up`, which is a quarter
     check_parts(server, "c", 1, {ADAPTER: forged()})
@@ -196,13 +316,15 @@ def test_nobody_may_send_more_than_the_highest_tier(tmp_path: Path):
             check_parts(party(tmp_path, "llm", up=up, tiers=tiers), "c", 1, {ADAPTER: forged()})
 
 
-def test_a_tier_of_nobody_is_refused():
-    with pytest.raises(InputError, match=r"tiers: there is no client 'clinc'; .* did you mean 'clinic'"):
-        make_config(config({"name": "flasc", "options": {"tiers": {"clinc": 0.5}}}))
+@pytest.mark.parametrize("key", ["tiers", "tiers_down"])
+def test_a_tier_of_nobody_is_refused(key: str):
+    with pytest.raises(InputError, match=rf"{key}: there is no client 'clinc'; .* did you mean 'clinic'"):
+        make_config(config({"name": "flasc", "options": {key: {"clinc": 0.5}}}))
 
 
 def test_a_run_with_tiers_and_decay_sends_what_the_plan_expects(tmp_path: Path):
     options = {"down": 0.5, "up": 0.25, "decay": 0.5, "tiers": {"strong": 1.0, "weak": 0.0625}}
+    options["tiers_down"] = {"strong": 1.0, "weak": 0.125}
     study = {"steps": 2, "batch_size": 8}
     run = {
         "rounds": 3,
@@ -225,7 +347,7 @@ def test_a_run_with_tiers_and_decay_sends_what_the_plan_expects(tmp_path: Path):
 
     sent = {(row.sender, row.receiver, row.round): row.bytes for row in results.traffic if row.kind == ADAPTER}
     for (sender, receiver, round), count in sent.items():
-        share = {"llm": 0.5, "usual": 0.25, **options["tiers"]}[sender]
+        share = {"usual": 0.25, **options["tiers"]}.get(sender) or {"usual": 0.5, **options["tiers_down"]}[receiver]
         first = 1 if sender == "llm" else 2  # the first message of a client is of all its numbers
         expected = formula(1.0 if round < first else share * 0.5 ** (round - first))
         assert expected < count < expected + 1500, (sender, receiver, round)  # names and shapes are beside
@@ -506,6 +628,24 @@ def test_shuffled_draws_as_many_places_at_random(tmp_path: Path):
     assert drawn(tmp_path, shuffled, 4)[:2] == (places, sent)
 
 
+def test_shuffled_draws_places_for_each_tier():
+    codec = Flasc(FlascOptions(down=0.25, values="float32", tiers_down={"d": 0.5}, shuffled=True))
+    vector = np.arange(1, 41, dtype=np.float32)
+    state, data = codec.encode(codec.init(5), Adapter({"a": vector}, 1))
+    cut = codec.for_client(state, data, "d")
+    received = bytes_to_places(cut)
+    assert len(received) == 20
+    assert received != list(range(20, 40))
+    assert cut == codec.for_client(bytes_to_arrays(arrays_to_bytes(state)), data, "d")
+
+
+def bytes_to_places(data: bytes) -> list[int]:
+    arrays, _ = read_tensors(data, "flasc", 10_000)
+    places = top_values.unpack(arrays["places"], 40, len(arrays["values"])).tolist()
+    assert arrays["values"].tolist() == [place + 1 for place in places]
+    return places
+
+
 def test_shuffled_goes_on_from_a_kept_state(tmp_path: Path):
     codec = Flasc(FlascOptions(down=0.25, values="float32", shuffled=True))
     whole, first = drawn(tmp_path, codec, 4), drawn(tmp_path, codec, 2)
@@ -535,6 +675,6 @@ def test_a_client_without_error_feedback_draws_other_places_each_time(tmp_path: 
 
 
 def test_only_the_control_has_its_key_and_its_seed():
-    assert "shuffled" not in FlascOptions().model_dump()
+    assert not {"shuffled", "tiers_down"} & FlascOptions().model_dump().keys()
     assert FlascOptions(shuffled=True).model_dump()["shuffled"] is True
     assert Flasc(FlascOptions()).init(5) == {}

@@ -72,3 +72,24 @@ def test_any_text_has_a_normal_form_that_is_its_own(text: str):
 def test_questions_are_the_same_whatever_their_case_spaces_and_final_punctuation():
     assert normal(" How  MANY\nboxes ? ") == normal("how many boxes") == normal("How many boxes?!".replace("!", "."))
     assert normal("how many boxes") != normal("how many box")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "How many boxes are there",
+        "how many\u00a0boxes\u2003are there?",
+        "HOW MANY BOXES ARE THERE?!",
+        "ｈｏｗ ｍａｎｙ boxes are there？",
+        "how many bo\u200dxes are\u00ad there \u3164?",
+        "howmany boxes arethere\u3002",
+        "how many boxes are there \u061f",
+        "how\x00 many boxes are there...",
+    ],
+)
+def test_a_question_cannot_hide_behind_spaces_signs_and_forms_of_letters(other: str):
+    assert normal(other) == normal("How many boxes are there?")
+
+
+def test_marks_of_letters_and_signs_inside_tell_questions_apart():
+    assert len({normal(text) for text in ("1 + 1 ?", "1 - 1 ?", "11 ?", "le pate ?", "le pâté ?", "1.1 ?")}) == 6

@@ -62,7 +62,7 @@ class PgkdOptions(Generating):
     paper="arXiv 2411.05045",
     status="our reading",
     level="second-hand",
-    needs=needs({Verb.ANSWER}, {Verb.ANSWER}),
+    needs=needs({Verb.ANSWER, Verb.EXPLAIN}, {Verb.ANSWER}),
     tags=("expansion", "feedback", "supervised"),
 )
 class Pgkd(Augmenter[PgkdOptions]):

@@ -50,7 +50,7 @@ class SymbolicKdOptions(Generating):
     paper="arXiv 2110.07178",
     status="our reading",
     level="code read",
-    needs=needs({Verb.ANSWER}),
+    needs=needs({Verb.ANSWER, Verb.EXPLAIN}),
     tags=("expansion", "supervised"),
 )
 class SymbolicKd(Augmenter[SymbolicKdOptions]):

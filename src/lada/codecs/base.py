@@ -47,6 +47,7 @@ class Outlook:
     """The content of a part, as far as it is known before the run."""
 
     sender: str = ""
+    receiver: str = ""
     samples: int = 0
     """Public samples."""
     mean: float = 0.0
@@ -141,6 +142,13 @@ class Codec(Generic[Sent, Received]):
         Raises CodecError for a value that `decode` would refuse.
         """
         raise NotImplementedError
+
+    def for_client(self, state: State, data: bytes, client: str) -> bytes:
+        """Return what one client gets of a part that is for all; by default the part itself.
+
+        `state` is the one that `encode` returned with the part. Equal arguments give equal bytes.
+        """
+        return data
 
     def decode(self, data: bytes, reading: Reading) -> Received:
         """Return the content of a part.

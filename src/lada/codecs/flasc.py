@@ -8,9 +8,11 @@ All n trainable numbers are one vector: the masks are joint over all weights.
 A sender keeps what it leaves out. At the server, the codec's state holds the numbers outside the mask, as FLASC's
 server does. At a client it holds e ← e + Δ - sent, which is ours (error feedback, arXiv 1809.07599), and which
 `error_feedback: false` drops. A client without a start that the server knows sends all of W.
+
+With `tiers_down`, a client k gets a mask m_k of the same P at its own density, and its Δ is relative to P⊙m_k. The
+server adds each Δ to P⊙m, which all aggregate around, so P + mean Δ is the same as in the authors' code.
 """
 
-import json
 import math
 import operator
 import re
@@ -25,12 +27,12 @@ from lada.codecs.adapters import KIND, Adapter, Change, Update, digest, fault
 from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.table import header_number
 from lada.codecs.tensors import read, write
-from lada.codecs.vectors import Shapes, flat, is_shape, named
+from lada.codecs.vectors import Shapes, flat, named, read_outline, write_outline
 from lada.core.errors import CodecError, InputError, nearest
 from lada.core.names import Name
 from lada.core.needs import State
 from lada.core.registry import Options
-from lada.core.seeds import next_draw
+from lada.core.seeds import generator, next_draw
 
 MARK, PLACES, VALUES, RESIDUAL, SENT = "flasc", "places", "values", "residual", "sent"
 TYPES = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
@@ -54,6 +56,8 @@ class FlascOptions(Options):
     not compare clients coordinate by coordinate."""
     tiers: dict[Name, Density] = Field(default={}, exclude_if=operator.not_)
     """Density instead of `up` for some clients, by name. Clients that it does not name keep `up`."""
+    tiers_down: dict[Name, Density] = Field(default={}, exclude_if=operator.not_)
+    """Density instead of `down` for what some clients receive, by name. The others receive numbers at `down`."""
     decay: Density = Field(default=1.0, exclude_if=lambda factor: factor == 1)
     """Factor by which the densities of a sender fall with each masked message that it sends."""
     values: Literal["float16", "float32"] = "float16"
@@ -77,9 +81,9 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
 
     def __init__(self, options: FlascOptions) -> None:
         self.options = options
-        up = (options.up, *options.tiers.values())
-        self._highest = {"adapter": options.down, "change": max(up), "whole": 1.0}
-        self.sparse = min(*up, options.decay) < 1
+        self._tiers = {"adapter": (options.down, options.tiers_down), "change": (options.up, options.tiers)}
+        self._highest = {form: max(usual, *tiers.values(), 0) for form, (usual, tiers) in self._tiers.items()}
+        self.sparse = min(options.up, *options.tiers.values(), options.decay) < 1
         self._type = TYPES[options.values]
 
     def init(self, seed: int) -> State:
@@ -102,46 +106,56 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
             vector = vector + residual
         if why := fault(vector):
             raise CodecError(f"{MARK}: a weight holds {why}")
-        k, following = top_values.count(len(vector), self._density(form, client, sent)), {}
-        if self.options.shuffled:
-            following, rng = next_draw(state)
-            places = np.sort(rng.permutation(len(vector))[:k])
-        else:
-            places = top_values.top(vector, k)
-        values = vector[places].astype(self._type)
+        following, rng = next_draw(state) if self.options.shuffled else ({}, None)
         header = {
             "kind": MARK,
             "form": form,
             "samples": str(value.samples),
-            "shapes": json.dumps([(name, value.weights[name].shape) for name in sorted(value.weights)]),
+            "shapes": write_outline(value.weights),
             "start": "" if start is None else digest(start),
         }
         header_number(MARK, header, "samples")
-        data = write({PLACES: top_values.pack(places, len(vector)), VALUES: values}, header)
+        places, values, data = self._masked(vector, self._density(form, client, sent), header, rng)
         vector[places] -= values
         left = {RESIDUAL: vector} if form == "adapter" or self.options.error_feedback else {}
         counted = {SENT: np.array(sent + (form != "whole"))} if self.options.decay < 1 else {}
         return {**left, **following, **counted}, data
 
+    def for_client(self, state: State, data: bytes, client: str) -> bytes:
+        """See Codec.for_client: the numbers of the same P at the client's own density."""
+        if client not in self.options.tiers_down:
+            return data
+        arrays, header, _ = _open(data, len(data))
+        vector = state[RESIDUAL].copy()
+        vector[top_values.unpack(arrays[PLACES], len(vector), len(arrays[VALUES]))] += arrays[VALUES]
+        rng = generator(int(state["seed"]), "places", client) if self.options.shuffled else None
+        return self._masked(vector, self._density("adapter", client, int(state.get(SENT, 1)) - 1), header, rng)[2]
+
+    def _masked(
+        self, vector: np.ndarray, density: float, header: dict[str, str], rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray, bytes]:
+        """Return places and values of the largest of n numbers, or of random ones with `rng`, and the message."""
+        k = top_values.count(len(vector), density)
+        places = top_values.top(vector, k) if rng is None else np.sort(rng.permutation(len(vector))[:k])
+        values = vector[places].astype(self._type)
+        return places, values, write({PLACES: top_values.pack(places, len(vector)), VALUES: values}, header)
+
     def _density(self, form: str, client: str, sent: int) -> float:
-        """Return the share of numbers that go into a message after `sent` masked ones."""
-        if form == "whole":
-            return 1.0
-        share = self.options.down if form == "adapter" else self.options.tiers.get(client, self.options.up)
-        return share * self.options.decay**sent
+        """Return the share of numbers that go to or from a client after `sent` masked messages."""
+        usual, tiers = self._tiers.get(form, (1.0, {}))
+        return tiers.get(client, usual) * (self.options.decay**sent if form in self._tiers else 1.0)
 
     def decode(self, data: bytes, reading: Reading) -> Adapter | Change:
         """See Codec.decode. Numbers that were left out are 0."""
-        limit = reading.receiver.limits.adapter_bytes
+        receiver, limit = reading.receiver, reading.receiver.limits.adapter_bytes
         arrays, header, shapes = _open(data, limit)
         if DENSE * (size := sum(math.prod(shape) for _, shape in shapes)) > limit:
             raise CodecError(f"{MARK}: more numbers than {limit} bytes hold")
         form, start, values = header.get("form", ""), header.get("start", ""), arrays[VALUES]
-        if form not in FORMS[reading.receiver.role] or bool(START.fullmatch(start)) != (form == "change"):
-            raise CodecError(
-                f"{MARK}: a wrong form, or a start that does not suit it; expected {FORMS[reading.receiver.role]}"
-            )
-        most = top_values.count(size, self._highest[form])
+        if form not in FORMS[receiver.role] or bool(START.fullmatch(start)) != (form == "change"):
+            raise CodecError(f"{MARK}: a wrong form, or a start that does not suit it; expected {FORMS[receiver.role]}")
+        highest = self._density(form, receiver.name, 0) if receiver.role == "client" else self._highest.get(form, 1.0)
+        most = top_values.count(size, highest)
         least = most if form == "whole" else 0
         if values.dtype != self._type or values.ndim != 1 or not least <= len(values) <= most:
             raise CodecError(f"{MARK}: other values than {least} to {most} of type {self._type.name}")
@@ -158,18 +172,18 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
 
     def expected_bytes(self, outlook: Outlook) -> int:
         """See Codec.expected_bytes."""
-        form = "change" if outlook.client else "adapter"
-        density = self._density(form, outlook.sender, max(outlook.round - 1, 0))
-        k = top_values.count(outlook.numbers, density)
+        form, client = ("change", outlook.sender) if outlook.client else ("adapter", outlook.receiver)
+        k = top_values.count(outlook.numbers, self._density(form, client, max(outlook.round - 1, 0)))
         return top_values.packed_bytes(outlook.numbers, k, self._type.itemsize)
 
     def check_clients(self, clients: Sequence[str]) -> None:
         """See Codec.check_clients."""
-        if unknown := sorted(self.options.tiers.keys() - set(clients)):
-            raise InputError(
-                f"codecs.{MARK}.options.tiers: there is no client {unknown[0]!r}; expected some of "
-                f"{', '.join(sorted(clients))}{nearest(unknown[0], clients)}"
-            )
+        for key in ("tiers", "tiers_down"):
+            if unknown := sorted(getattr(self.options, key).keys() - set(clients)):
+                raise InputError(
+                    f"codecs.{MARK}.options.{key}: there is no client {unknown[0]!r}; expected some of "
+                    f"{', '.join(sorted(clients))}{nearest(unknown[0], clients)}"
+                )
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:
         """See Codec.texts."""
@@ -181,13 +195,4 @@ def _open(data: bytes, limit: int) -> tuple[dict[str, np.ndarray], dict[str, str
     arrays, header = read(data, MARK, limit)
     if header.get("kind") != MARK or arrays.keys() != {PLACES, VALUES}:
         raise CodecError(f"{MARK}: of another kind; expected {MARK!r} with {PLACES} and {VALUES}")
-    try:
-        shapes = [(name, tuple(shape)) for name, shape in json.loads(header["shapes"])]
-    except Exception as error:  # there is no telling what a reader raises on bytes made to break it
-        raise CodecError(f"{MARK}: not readable: {type(error).__name__}") from error
-    names = [name for name, _ in shapes]
-    if not all(is_shape(shape) for _, shape in shapes):
-        raise CodecError(f"{MARK}: shapes that are none")
-    if not all(type(name) is str for name in names) or names != sorted(set(names)):
-        raise CodecError(f"{MARK}: a name that is no text, is there twice or is out of order")
-    return arrays, header, shapes
+    return arrays, header, read_outline(header.get("shapes", ""), MARK)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,9 @@ JSON = {"()": logs.JsonLines}
 """A formatter, in the form of logging's configuration."""
 CONNECTING, ANSWERING = 60.0, 120.0
 """Seconds that Flower's operator command waits for a connection to the server, and then for an answer."""
+STARTING = 300.0
+"""Seconds that a server gives the process of an app until it says that it has started. Flower gives it 30. A process
+that takes longer loses its task, and Flower starts another, which takes the same time."""
 PATIENCE = 5.0
 """Seconds that a process has to end cleanly after its parent is gone; an open connection would delay it."""
 
@@ -50,6 +54,7 @@ def superlink() -> None:
     nodes = "flwr.superlink.routers.fleet.node_auth"
     _replace(nodes, "authenticate_node", own_replies_alone(import_module(nodes).authenticate_node, log))
     forget_lost_messages()
+    give_time_to_start()
     flower_superlink()
 
 
@@ -72,12 +77,28 @@ def forget_lost_messages() -> None:
     state.activate_node = activated
 
 
+def give_time_to_start() -> None:
+    """Let a process that took a task start for `STARTING` seconds before its task is given to another one."""
+    state = import_module("flwr.supercore.corestate.in_memory_corestate").InMemoryCoreState
+    claim = state.claim_task
+
+    def claimed(self: Any, task_id: int) -> str | None:
+        token = claim(self, task_id)
+        with self.lock_task_store:
+            if (record := self.task_token_store.get(task_id)) is not None and record.token == token:
+                record.active_until = datetime.now(UTC) + timedelta(seconds=STARTING)
+        return token
+
+    state.claim_task = claimed
+
+
 def supernode() -> None:
     """Run flower-supernode; only this machine's user may use its interface."""
     from flwr.supernode import main as served
     from flwr.supernode.cli import flower_supernode
 
     _fence(served, open=None)
+    give_time_to_start()
     flower_supernode()
 
 

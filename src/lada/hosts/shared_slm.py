@@ -29,6 +29,7 @@ from lada.rounds.averaging import (
     check_alike,
     fix_outline,
     newest_weights,
+    to_clients,
 )
 from lada.rounds.base import Ask, MessageSchema, Receive, Round, Slot, Step, Turn
 from lada.rounds.gold import check_gold
@@ -39,12 +40,14 @@ from lada.rounds.outline import (
     EVALUATING_SERVER,
     NEWEST,
     REPORTING,
+    SENT,
     evaluating_everybody,
     keep_newest,
     send_adapter,
     silent,
     studying_both,
     take_sent,
+    to_each,
 )
 from lada.rounds.party import SHARED_SLM, Party
 from lada.rounds.reports import collect, report_payload
@@ -110,7 +113,7 @@ class SharesSlm(Host):
             silent("server", self._pool),
             *self.teaching(),
             Step("server", "share", None, "private", sends=(ADAPTER,), run=_share),
-            Ask("take", MessageSchema(adapter)),
+            Ask("take", MessageSchema(adapter), to_each),
             silent("client", take_sent),
             EVALUATING,
             REPORTING,
@@ -139,4 +142,5 @@ def _open(turn: Turn) -> None:
 def _share(turn: Turn) -> None:
     """Send the SLM's current adapter; its report joins the server's."""
     collect(turn.party, {SHARED_SLM: report_payload(turn[SLM])})
-    turn[NEWEST] = turn.outbox[ADAPTER] = write(turn.party, ADAPTER, Adapter(turn[SLM].learner.adapter(), 0))
+    turn[NEWEST] = newest = write(turn.party, ADAPTER, Adapter(turn[SLM].learner.adapter(), 0))
+    turn[SENT] = to_clients(turn.party, newest, turn.replies)

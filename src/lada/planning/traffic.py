@@ -33,17 +33,20 @@ class Forecast:
     def __init__(self, codecs: Codecs, texts: int, k: int) -> None:
         """`texts` is the number of public samples; objectives ask for `k` tokens per position."""
         self._codecs, self._texts, self._k = codecs, texts, k
-        self._known: dict[tuple[str, str, int, int], int] = {}
+        self._known: dict[tuple[str, str, str, int, int], int] = {}
 
-    def size(self, kind: str, sender: Sender, numbers: int, *, client: bool = False, round: int = 0) -> int:
+    def size(
+        self, kind: str, sender: Sender, numbers: int, *, to: str = "", client: bool = False, round: int = 0
+    ) -> int:
         """Return the bytes of a part of a kind; `numbers` are those of the adapter that goes up or comes down.
 
-        `client` says whether the sender is one.
+        `to` is the receiver. `client` says whether the sender is a client.
         """
-        key = kind, sender.name, numbers, round
+        key = kind, sender.name, to, numbers, round
         if key not in self._known:
             outlook = Outlook(
                 sender=sender.name,
+                receiver=to,
                 samples=self._texts,
                 mean=sender.mean,
                 k=self._k,
@@ -64,6 +67,7 @@ class Forecast:
         for client in clients:
             for step in steps:
                 sender, receiver = (client, server) if step.side == "client" else (server, client)
+                about = {"to": receiver.name, "client": step.side == "client", "round": round}
                 rows += [
                     Traffic(
                         round=round,
@@ -71,7 +75,7 @@ class Forecast:
                         receiver=receiver.name,
                         kind=kind,
                         messages=1,
-                        bytes=self.size(kind, sender, client.adapter, client=step.side == "client", round=round),
+                        bytes=self.size(kind, sender, client.adapter, **about),
                     )
                     for kind in step.sends
                 ]

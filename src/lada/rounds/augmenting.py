@@ -2,9 +2,9 @@
 
 A call of the LLM is journalled with its tokens, so that a resumed run neither repeats nor forgets it. In this order a
 draft is refused, and counted by its reason: a reply without answer, a question that must not be asked
-(lada.tasks.drafts.fault), one that there is already, one whose answers disagree, one that the task's verifier rejects,
-one that the augmenter does not keep, one beyond the limit of the pool. A prompt is left out, and counted, if the budget
-has no calls left for it and for the answers to what it asks for.
+(lada.tasks.drafts.fault), one that there is already, one whose answers disagree, one whose path is longer than clients
+accept, one that the task's verifier rejects, one that the augmenter does not keep, one beyond the limit of the pool. A
+prompt is left out, and counted, if the budget has no calls left for it and for the answers to what it asks for.
 """
 
 from collections import Counter, defaultdict
@@ -100,7 +100,8 @@ def augment(party: Party, round: int, name: str, augmenter: Augmenter[Any]) -> N
     calibration = [(draft, sample) for draft, sample in calibration if draft is not None]
     asked = prompts[: bill.left // each]
     replies = _call(party, round, "augment-write", [prompt.text for prompt in asked], 1, augmenter, bill)
-    screened = _screen(party, zip(asked, (reply for (reply,) in replies), strict=True), options.chars)
+    longest = min(options.chars, party.limits.path_chars)
+    screened = _screen(party, zip(asked, (reply for (reply,) in replies), strict=True), longest)
     screened.refused["no calls left"] += sum(prompt.count for prompt in prompts[len(asked) :])
     drafts = _answers(party, round, screened, augmenter, bill)
     kept = Kept(())
@@ -186,6 +187,8 @@ def _answers(
     for (draft, sample), (_, sources) in zip(answered, screened.questions, strict=True):
         if draft is None or draft.agreement < options.agreement:
             refused["answers disagree"] += 1
+        elif max(len(draft.text), len(draft.answer)) > party.limits.path_chars:
+            refused["path too long"] += 1
         elif options.verify == "verifier" and (why := _rejected(party.task, sample, draft)):
             refused[why] += 1
         else:

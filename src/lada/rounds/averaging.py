@@ -25,7 +25,7 @@ from lada.rounds.base import Payload
 from lada.rounds.options import AveragingOptions
 from lada.rounds.party import Party
 from lada.rounds.states import address, keep_state, state_of
-from lada.rounds.wire import part, write
+from lada.rounds.wire import for_client, part, write
 
 ADAPTER = adapters.KIND
 HOLD = "hold the newest adapter"
@@ -106,13 +106,20 @@ class Aggregated:
 
     def shared(self, party: Party, newest: bytes) -> dict[str, Payload]:
         """Return what each client receives to continue with: `newest`, unless it has weights of its own."""
-        same: Payload = {ADAPTER: newest}
+        same = to_clients(party, newest, self.found.by_client)
         return {
-            client: same
+            client: same[client]
             if weights is self.found.weights
             else {ADAPTER: write(party, ADAPTER, Adapter(weights, self.samples), to=client)}
             for client, weights in self.found.by_client.items()
         }
+
+
+def to_clients(party: Party, newest: bytes, clients: Iterable[str]) -> dict[str, Payload]:
+    """Return what each client receives of the server's newest message; its codec may shorten it for some of them."""
+    same: Payload = {ADAPTER: newest}
+    cut = {client: for_client(party, ADAPTER, newest, client) for client in clients}
+    return {client: same if data is newest else {ADAPTER: data} for client, data in cut.items()}
 
 
 def aggregate_updates(
@@ -148,7 +155,7 @@ def aggregate_updates(
 
 
 def _whole(party: Party, round: int, received: Mapping[str, Adapter | Change], start: Start) -> dict[str, Weights]:
-    """Return the clients' weights, where changes are added to what they are changes of.
+    """Return the clients' weights, where changes are added to the common start.
 
     A client whose changes are of weights that the server does not know is left out and recorded as missing. Raises
     FederationError if that is all of them.
@@ -157,7 +164,7 @@ def _whole(party: Party, round: int, received: Mapping[str, Adapter | Change], s
     for client, each in received.items():
         if not isinstance(each, Change):
             whole[client] = each.weights
-        elif (own := start(each.weights)) is not None and adapters.digest(own) == each.start:
+        elif (own := start(each.weights)) is not None and each.start == _start_of(party, client, own):
             whole[client] = {name: own[name] + change for name, change in each.weights.items()}
     odd = [client for client in received if client not in whole]
     if len(odd) == len(received):
@@ -167,6 +174,15 @@ def _whole(party: Party, round: int, received: Mapping[str, Adapter | Change], s
         )
     _leave_out(party, round, odd, "changes of other weights than the newest")
     return whole
+
+
+def _start_of(party: Party, client: str, common: Weights) -> str:
+    """Return the digest of what a client started from: the common start, or what it received of that."""
+    if (newest := party.memory.get(ADAPTER)) is not None:
+        cut = to_clients(party, newest, [client])[client]
+        if cut[ADAPTER] is not newest:
+            return adapters.digest(part(party, cut, ADAPTER).weights)
+    return adapters.digest(common)
 
 
 def _check_kept(name: str, sent: Mapping[str, Weights], found: Aggregate) -> None:
@@ -233,21 +249,21 @@ def _of_most(outlines: Mapping[str, bytes]) -> bytes:
     return common
 
 
-def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
+def catch_up(party: Party, clients: Sequence[str]) -> dict[str, Payload]:
     """Return what each client receives before it studies: the newest adapter, unless it already has that.
 
     Raises FederationError if the newest, from a checkpoint of an earlier version, is unusable.
     """
-    newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
-    if newest:
-        try:
-            part(party, newest, ADAPTER)
-        except CodecError as error:
-            raise FederationError(
-                f"{error}; the newest average is unusable, and no client gets it: start the run again"
-            ) from error
+    if (newest := party.memory.get(ADAPTER)) is None:
+        return {client: {} for client in clients}
+    try:
+        part(party, {ADAPTER: newest}, ADAPTER)
+    except CodecError as error:
+        raise FederationError(
+            f"{error}; the newest average is unusable, and no client gets it: start the run again"
+        ) from error
     hold = json.loads(party.memory.get(HOLD, b"[]"))
-    return {client: {} if client in hold else newest for client in clients}
+    return to_clients(party, newest, clients) | {client: {} for client in clients if client in hold}
 
 
 def handed_out(party: Party, newest: bytes, clients: Iterable[str]) -> None:

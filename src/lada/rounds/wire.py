@@ -30,6 +30,13 @@ def write(party: Party, kind: str, value: Any, *, to: str = "") -> bytes:
     return data
 
 
+def for_client(party: Party, kind: str, data: bytes, client: str) -> bytes:
+    """Return what one client gets of the part that a party wrote last for all, by `write`."""
+    state = party.states.get(party.codecs.address(kind, party.name), {})
+    with of_method(CODECS.kind, party.codecs.name(kind)):
+        return party.codecs[kind].for_client(state, data, client)
+
+
 def reading(party: Party, payload: Payload, sender: str = "", round: int = 0, seconds: float = inf) -> Reading:
     """Return a message as a party reads it. Decoded parts of a known payload live as long as the payload."""
     receiver = Receiver(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from lada.core.terms import Sample
+from lada.core.words import HIDDEN
 
 PREFIX = "generated-"
 """The ids of generated samples begin so, and no others may."""
@@ -32,6 +33,8 @@ _ORDER = re.compile(
 
 CONTROL = frozenset({"Cc", "Cf", "Co", "Cs"})
 """Unicode categories of invisible characters."""
+ENDS = ".?!\u3002\u061f"
+"""What ends a sentence, also in Chinese and Arabic."""
 
 
 def prompt(instruction: str, sections: Sequence[tuple[str, Sequence[Sample]]], count: int) -> str:
@@ -105,8 +108,13 @@ def _script(character: str) -> str:
 
 
 def normal(question: str) -> str:
-    """Return what two questions have in common if they differ only in case, width, spaces or the final punctuation."""
-    return " ".join(unicodedata.normalize("NFKC", question).casefold().split()).rstrip(" .?!")
+    """Return what two questions have in common that differ only in case, width, spaces, unseen characters or the final
+    punctuation."""
+    text = question.translate(HIDDEN)
+    for _ in range(2):  # a folded letter may have a compatibility form again, and a mark meets a letter
+        folded = unicodedata.normalize("NFKC", text).casefold()
+        text = "".join(each for each in folded if not (each.isspace() or unicodedata.category(each) in CONTROL))
+    return text.rstrip(ENDS)
 
 
 def normals(samples: Iterable[Sample]) -> frozenset[str]:
