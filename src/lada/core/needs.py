@@ -79,6 +79,8 @@ class Needs:
     """Whether an allocator reads the losses of lessons step by step. dp and parallel studies are then refused."""
     own_paths: bool = False
     """Whether the two parties' own paths are compared, so that gold texts cannot replace them."""
+    reviews: bool = False
+    """Whether an allocator compares the answers of all parties, so that a host reads them all before it allocates."""
     pools_private: bool = False
     """Whether private samples leave their clients. Such a method is an upper bound and runs only on one machine."""
 
@@ -113,6 +115,7 @@ class Needs:
             own_vectors=self.own_vectors or other.own_vectors,
             lesson_losses=self.lesson_losses or other.lesson_losses,
             own_paths=self.own_paths or other.own_paths,
+            reviews=self.reviews or other.reviews,
             pools_private=self.pools_private or other.pools_private,
         )
 
