@@ -91,7 +91,6 @@ def test_each_client_is_told_who_agrees_and_neither_answers_nor_names(tmp_path: 
     assert ballot(both, "a").answers[1].tolist() == [0, 0, 1]  # the LLM, a, b
 
 
-
 class Kept:
     """An allocator that keeps what it is given."""
 

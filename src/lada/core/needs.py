@@ -47,6 +47,8 @@ class Needs:
     """What an objective needs from a teacher in addition to its text."""
     rejected: bool = False
     """Whether rejected paths are scored in addition to the chosen ones."""
+    alternatives: int = 0
+    """Maximum number of further paths of a question that are scored in addition to a pair; see Scored.alternatives."""
     reference: bool = False
     """Whether the log-probs of the learner before the study are needed."""
     start: Start | None = None
@@ -100,6 +102,7 @@ class Needs:
             student=self.student | other.student,
             signal=next(iter(signals), None),
             rejected=self.rejected or other.rejected,
+            alternatives=max(self.alternatives, other.alternatives),
             reference=self.reference or other.reference,
             start=self.start or other.start,
             own_lessons=self.own_lessons or other.own_lessons,
