@@ -144,7 +144,7 @@ def test_without_labels_the_teachers_texts_are_no_lessons():
 
 @pytest.mark.parametrize("estimator", ["k1", "k3", "jsd"])
 def test_the_students_likeliest_tokens_are_refused_with_the_reason(estimator: Any):
-    with pytest.raises(ValidationError, match="a teacher of another party does not know .* Expected 'teacher', or"):
+    with pytest.raises(ValidationError, match=r"a teacher of another party does not know .* Expected 'teacher', or"):
         OnPolicyOptions(estimator=estimator, top="student")
     assert OnPolicyOptions(estimator=estimator, top="teacher") == OnPolicyOptions(estimator=estimator)
 
