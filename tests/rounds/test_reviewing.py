@@ -14,6 +14,7 @@ from lada.codecs.table import pack, signed
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.registry import Options
 from lada.core.terms import Knowledge, Likelihood, Path
+from lada.hosts import fedmkt
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.knowledge import Offer
@@ -142,6 +143,24 @@ def test_the_server_has_the_matrix_of_all_that_was_told(tmp_path: FilePath, trus
     assert client.reviews is not None
     assert client.reviews.parties == ("llm", "a", "party 2")
     assert set(client.reviews.log_probs) == {(0, 0), (1, 0), (1, 1), (0, 1), (0, 2)}
+
+
+@pytest.mark.parametrize("trust", ["auto", "gain"])
+def test_a_client_whose_reply_cannot_be_used_has_no_vote(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, trust: str
+):
+    def judge(party: Any, round: int, teacher: Knowledge, own: Knowledge) -> Any:
+        if teacher.party == "b" and party.name == "llm":
+            raise CodecError("what b sent")
+        return usual(party, round, teacher, own)
+
+    usual = fedmkt.judge
+    monkeypatch.setattr(fedmkt, "judge", judge)
+    both = reviewing(tmp_path, share_votes=True, trust=trust)
+    both.run(1)
+    assert [(client, why) for _, _, client, why in both.exchange.dropped] == [("b", "what b sent")]
+    assert ballot(both, "a").answers.shape == (5, 2)
+    assert not any(m.receiver == "b" for m in both.exchange.sent if m.phase == "learn")
 
 
 def offered(party: Any, told: Ballot | None, **more: Any) -> Offer:

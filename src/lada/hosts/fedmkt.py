@@ -19,6 +19,7 @@ own data and, for the server, its own paths.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from lada.allocators.base import Allocator, Candidates
 from lada.allocators.reviews import Reviews
@@ -81,11 +82,20 @@ from lada.rounds.trust import doubted, limit_by_gold_texts, untrusted, without_p
 from lada.tasks.data import TaskData
 
 RECORDS: Slot[Records] = Slot("clients' records")
-Read = Callable[[str, Payload], tuple[Offer, Mapping[str, Likelihood]]]
-"""Takes a client and its reply, and returns its offer and the server's likelihoods of its paths."""
 CHOSEN: Slot[Mapping[str, tuple[Offer, Allocation]]] = Slot("choices per client")
 REVIEWED: Slot[Mapping[str, Reviewed]] = Slot("what clients answered")
 FUSION: Slot[Fusion] = Slot("fusion")
+
+
+class _Reader(NamedTuple):
+    """How the server reads its clients' replies."""
+
+    replies: Mapping[str, Payload]
+    """Those that can be used, as far as they were read."""
+    read: Callable[[str, Payload], tuple[Offer, Mapping[str, Likelihood]]]
+    """Takes a client and its reply, and returns its offer and the server's likelihoods of its paths."""
+    reviews: Callable[[Candidates], Reviews] | None
+    """Returns all parties' answers to the candidates; None if they are not needed."""
 
 
 class Fedmkt(Host):
@@ -305,8 +315,8 @@ class Fedmkt(Host):
         Until then, no result of a trial study on a client's paths is kept.
         """
         turn[FUSION] = _fusion(turn)
-        read, reviews = self._reader(turn, turn.replies)
-        turn[CHOSEN] = each(turn, turn.replies, partial(self._choice, turn, read, reviews, keeps=False))
+        reader = self._reader(turn, turn.replies)
+        turn[CHOSEN] = each(turn, reader.replies, partial(self._choice, turn, reader, keeps=False))
 
     def _choose_one_by_one(self, turn: Turn) -> None:
         """Allocate for each client and fuse at once: each reply is read in its turn and then dropped.
@@ -317,29 +327,27 @@ class Fedmkt(Host):
         its = each(turn, replies, turn[RECORDS].of) if self._keeps_records else {}
         if self._keeps_records:
             against, replies = untrusted(its), {client: replies[client] for client in its}
-        read, reviews = self._reader(turn, replies)
+        reader = self._reader(turn, replies)
 
         def add(client: str, reply: Payload) -> None:
-            offer, allocation = self._choice(turn, read, reviews, client, reply, keeps=client not in against)
+            offer, allocation = self._choice(turn, reader, client, reply, keeps=client not in against)
             if client in against:
                 allocation = without_paths(turn.party, turn.round, allocation, its[client], against[client])
             turn[FUSION].add(offer, allocation)
 
-        each(turn, replies, add)
+        each(turn, reader.replies, add)
 
-    def _reader(
-        self, turn: Turn, replies: Mapping[str, Payload]
-    ) -> tuple[Read, Callable[[Candidates], Reviews] | None]:
-        """Return how a client's reply is read, and all parties' answers if the allocator needs them."""
-        read: Read = partial(self._read, turn)
-        if not turn.party.allocator.needs.reviews or self._kind == "labels":
-            return read, None
+    def _reader(self, turn: Turn, replies: Mapping[str, Payload]) -> _Reader:
+        """Return how clients' replies are read, one by one or, for an allocator that needs all answers, at once."""
         party, mine, trusted = turn.party, turn[MINE], self.options.trust == "off"
-        found = each(turn, replies, read)
+        if not party.allocator.needs.reviews or self._kind == "labels":
+            return _Reader(replies, partial(self._read, turn), None)
+        found = each(turn, replies, partial(self._read, turn))
         turn[REVIEWED] = {
             client: reviewed(party, offer, judged, mine, trusted=trusted) for client, (offer, judged) in found.items()
         }
-        return lambda client, _: found[client], of_all(party, gathered(party, mine, turn[REVIEWED]))
+        every = gathered(party, mine, turn[REVIEWED])
+        return _Reader({client: replies[client] for client in found}, lambda c, _: found[c], of_all(party, every))
 
     def _read(self, turn: Turn, client: str, reply: Payload) -> tuple[Offer, Mapping[str, Likelihood]]:
         """Return a client's offer, and the server's likelihoods of its paths."""
@@ -353,16 +361,9 @@ class Fedmkt(Host):
         return offer, judged
 
     def _choice(
-        self,
-        turn: Turn,
-        read: Read,
-        reviews: Callable[[Candidates], Reviews] | None,
-        client: str,
-        reply: Payload,
-        *,
-        keeps: bool,
+        self, turn: Turn, reader: _Reader, client: str, reply: Payload, *, keeps: bool
     ) -> tuple[Offer, Allocation]:
-        offer, judged = read(client, reply)
+        offer, judged = reader.read(client, reply)
         chosen = allocate_offers(
             turn.party,
             turn.round,
@@ -373,7 +374,7 @@ class Fedmkt(Host):
             teachers=len(turn.replies),
             trusted=self.options.trust == "off",
             keeps=keeps,
-            reviews=reviews,
+            reviews=reader.reviews,
         )
         return offer, chosen
 
