@@ -74,7 +74,7 @@ def per_byte(likelihood: Likelihood) -> float:
 
 
 def of_pair(candidates: Candidates) -> Reviews:
-    """Return what the candidates say of their teacher (place 0) and student (place 1).
+    """Return what the candidates hold about their teacher (place 0) and student (place 1).
 
     What a teacher claims about its own paths counts only if it is trusted.
     """
