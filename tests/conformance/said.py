@@ -14,6 +14,7 @@ from lada.codecs.judgements import Judged
 from lada.codecs.likelihoods import rounded
 from lada.codecs.masked import Masked, shapes_of
 from lada.codecs.named import SEALED, SECRET, SHARE
+from lada.codecs.reviews import Ballot
 from lada.codecs.samples import Pooled
 from lada.codecs.soft_targets import Scores
 from lada.core.results import PartyReport, PhaseTime
@@ -105,6 +106,13 @@ def pool(round: int) -> Pool:
     return Pool(SENDER, round, tuple(samples))
 
 
+def ballot(round: int) -> Ballot:
+    rng, ids = np.random.default_rng(round), tuple(sample.id for sample in task().public)
+    log_probs = -rng.exponential(0.5, (len(ids), 4))
+    log_probs[rng.random(log_probs.shape) < 0.1] = np.nan
+    return Ballot(SENDER, round, ids, rng.integers(-1, 4, log_probs.shape), log_probs)
+
+
 def report(round: int) -> PartyReport:
     phase = PhaseTime(party=SENDER, round=round, phase="answer", start=0.0, seconds=0.0)
     return PartyReport(phases=(phase,), notices=("it was told",))
@@ -122,6 +130,7 @@ PARTS: Mapping[str, Callable[[int], Part]] = {
     "likelihoods": lambda round: Part(knowledge(round), said=of_told),
     "soft_targets": lambda round: Part(scores(round), ("likelihoods",), of_soft),
     "judgements": lambda round: Part(judged(round), said=of_judged),
+    "reviews": lambda round: Part(ballot(round)),
     "vocabulary": lambda round: Part(Vocabulary(tokens(round), 1)),
     "adapter": lambda round: Part(Adapter(weights(round), 40)),
     "masked_adapter": lambda round: Part(masked(round)),

@@ -16,7 +16,7 @@ from test_study import STEADY, Spy, contrast, lessons, plain_descent  # noqa: F4
 
 from lada.core.errors import InputError
 from lada.core.registry import Options
-from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs
+from lada.core.terms import Alternative, ChunkLogProbs, Lesson, SparseLogProbs
 from lada.models import ranks as ranks_module
 from lada.models.assignment import Assignment
 from lada.models.base import Study
@@ -212,6 +212,8 @@ def made(draw: Any) -> Lesson:
         draw(st.integers(0, 99)),
         draw(st.none() | st.floats(-99, 0)),
         draw(st.none() | st.floats(-99, 0)),
+        draw(st.booleans()),
+        tuple(draw(st.lists(st.builds(Alternative, TEXT, st.floats(-99, 0)), max_size=2))),
     )
 
 

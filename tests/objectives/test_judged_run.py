@@ -8,6 +8,7 @@ from test_resume import Crash, crash_at, outcome
 from tiny_run import tiny
 
 import lada
+from lada.audit.audit import audit
 from lada.config_source import open_config
 from lada.core.errors import InputError
 from lada.federation import party_cache
@@ -39,6 +40,20 @@ def test_a_policy_that_hides_losses_contradicts_judgements():
     made["clients"][0]["blur"] = {"noise": 0.1}
     with pytest.raises(InputError, match="blur: objective 'on_policy' sends soft targets or judgements"):
         open_config(made)
+
+
+@pytest.mark.parametrize("objective", ["sft", {"name": "on_policy", "options": {"label_weight": 0.0}}])
+def test_models_trained_by_text_and_by_judgement_are_attacked_alike(tmp_path: Path, objective: Any):
+    told = lada.run(tiny(objective=objective, membership_audit=True), runs=tmp_path)
+    found = audit(tmp_path / "tiny", memberships=True)
+    attacks = [one for client in found.clients for one in client.memberships]
+    assert [(one.party, one.attack, one.members) for one in attacks] == [
+        (party, attack, 6) for party in ("clinic", "warehouse") for attack in ("loss", "gain")
+    ]
+    assert all(one.others > 0 and 0 <= one.low <= one.auc <= one.high <= 1 for one in attacks)
+    assert sorted(told.memberships, key=lambda one: one.party) == attacks  # the same as in the run itself
+    distilled = {study.soft > 0 for study in told.studies if study.phase == "distil" and study.party != "llm"}
+    assert distilled == {objective != "sft"}
 
 
 def test_it_resumes_from_a_crash_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

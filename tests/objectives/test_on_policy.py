@@ -142,6 +142,13 @@ def test_without_labels_the_teachers_texts_are_no_lessons():
         assert (lesson is not None) == (weight > 0)
 
 
+@pytest.mark.parametrize("estimator", ["k1", "k3", "jsd"])
+def test_the_students_likeliest_tokens_are_refused_with_the_reason(estimator: Any):
+    with pytest.raises(ValidationError, match=r"a teacher of another party does not know .* Expected 'teacher', or"):
+        OnPolicyOptions(estimator=estimator, top="student")
+    assert OnPolicyOptions(estimator=estimator, top="teacher") == OnPolicyOptions(estimator=estimator)
+
+
 @pytest.mark.parametrize("options", [{"estimator": "jsd", "k": 1}, {"clip": 0.0}, {"beta": 1.5}, {"estimator": "k2"}])
 def test_impossible_options_are_refused(options: dict[str, Any]):
     with pytest.raises(ValidationError):

@@ -1,6 +1,7 @@
 """Path alignment on likelihoods that can be worked out by hand."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from lada.core.needs import SignalSpec
 from lada.core.terms import Likelihood, Path, Sample, Verb
-from lada.models.objective import Pairs, Scored, nll
+from lada.models.objective import Alternatives, Pairs, Scored, nll
 from lada.objectives.path_alignment import PathAlignment, PathAlignmentOptions, asks
 
 
@@ -49,6 +50,18 @@ def loss(batch: Scored, **options: Any) -> float:
     return made(label_weight=0.0, **options)(batch).item()
 
 
+def of_three(batch: Scored, *more: tuple[int, float, tuple[float, ...]]) -> Scored:
+    """Return a batch with further paths: each a pair's place, the teacher's sum, and the student's log-probs."""
+    rows, teacher, ours = zip(*more, strict=True)
+    width = max(map(len, ours))
+    log_probs = torch.tensor([[*each, *[0.0] * (width - len(each))] for each in ours], dtype=torch.float64)
+    mask = torch.tensor([[place < len(each) for place in range(width)] for each in ours])
+    further = Alternatives(
+        torch.tensor(rows), log_probs.requires_grad_(), mask, torch.tensor(teacher, dtype=torch.float64)
+    )
+    return replace(batch, alternatives=further)
+
+
 def kl(teacher: float, student: float) -> float:
     """Return the divergence of two distributions over two paths, given their margins in nats."""
     p, q = (1 / (1 + math.exp(-margin)) for margin in (teacher, student))
@@ -63,6 +76,50 @@ def test_by_hand():
     assert loss(scored((-2.0, -6.0))) == pytest.approx(kl(5.0, 2.0))
     assert loss(scored((-2.0, -6.0)), temperature=2.0) == pytest.approx(kl(5.0, 1.0))
     assert loss(scored((-2.0, -6.0)), temperature=2.0, teacher_temperature=0.5) == pytest.approx(kl(10.0, 1.0))
+
+
+def test_a_set_of_three_by_hand():
+    # Per token, the student gives -2, -4 and -3, and the teacher -1, -6 and -2.
+    batch = of_three(scored((-2.0, -6.0)), (0, -4.0, (-2.5, -3.5)))
+    # P = softmax(-1, -6, -2) = (.727475, .004902, .267623), Q = softmax(-2, -4, -3) = (.665241, .090031, .244728).
+    assert loss(batch) == pytest.approx(0.074725, abs=1e-6)
+    # Their differences are -1, 2 and -1: squared margins 9, 0 and 9.
+    assert loss(batch, form="margin") == pytest.approx(6.0)
+    found = of_three(scored((-2.0, -6.0)), (0, math.nan, (-2.5, -3.5)))
+    for form in ("kl", "margin"):  # a path that the teacher did not score is in no set
+        assert loss(found, form=form) == pytest.approx(loss(scored((-2.0, -6.0)), form=form))
+
+
+def test_sets_of_several_sizes():
+    pairs = [(-2.0, -6.0), (-6.0, -3.0), (-3.0, -3.0)]
+    more = [(0, -4.0, (-2.5, -3.5)), (2, -1.0, (-2.0,)), (2, -8.0, (-1.0, -2.0))]
+    whole = {form: loss(of_three(scored(*pairs), *more), form=form) for form in ("kl", "margin")}
+    for form, found in whole.items():
+        alone = [
+            loss(of_three(scored(pairs[0]), (0, *more[0][1:])), form=form),
+            loss(scored(pairs[1]), form=form),
+            loss(of_three(scored(pairs[2]), (0, *more[1][1:]), (0, *more[2][1:])), form=form),
+        ]
+        assert found == pytest.approx(sum(alone) / 3), form
+    # In the last, the student's differences from the teacher are -1/2, -1, -1 and 5/2.
+    off = [-0.5, -1.0, -1.0, 2.5]
+    squared = [(a - b) ** 2 for i, a in enumerate(off) for b in off[i + 1 :]]
+    last = of_three(scored(pairs[2]), (0, *more[1][1:]), (0, *more[2][1:]))
+    assert loss(last, form="margin") == pytest.approx(sum(squared) / 6)
+
+
+@pytest.mark.parametrize("form", ["kl", "margin"])
+def test_gradients_of_sets_are_finite_and_reach_each_known_path(form: Any):
+    batch = of_three(scored((-2.0, -6.0), (-6.0, -3.0)), (1, -4.0, (-2.5, -3.5)), (1, math.nan, (-1.0,)))
+    made(label_weight=0.0, form=form)(batch).backward()
+    assert batch.alternatives is not None
+    gradient = batch.alternatives.log_probs.grad
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    assert gradient[0].all()
+    assert not gradient[1].any()
+    assert batch.log_probs.grad is not None
+    assert batch.log_probs.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("form", ["kl", "margin"])
@@ -159,6 +216,7 @@ def test_it_asks_for_one_number_per_token_of_the_students_texts():
     needs = asks(PathAlignmentOptions())
     assert needs.signal == SignalSpec(1, "offsets", as_chunks=True, texts=("student",))
     assert (needs.rejected, needs.own_lessons, needs.teacher) == (True, False, {Verb.LOG_PROBS})
+    assert (needs.alternatives, asks(PathAlignmentOptions(paths=5)).alternatives) == (0, 3)
     plain = asks(PathAlignmentOptions(label_weight=1.0))
     assert (plain.signal, plain.rejected) == (None, False)
 
@@ -171,6 +229,7 @@ def test_it_asks_for_one_number_per_token_of_the_students_texts():
         {"temperature": 0.0},
         {"label_weight": 1.5},
         {"form": "jsd"},
+        {"paths": 1},
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any]):

@@ -15,6 +15,8 @@ from lada.core.terms import Allocation, Likelihood, OwnQuestions, Path, Sample, 
 if TYPE_CHECKING:
     import numpy as np
 
+    from lada.allocators.reviews import Reviews
+
 
 def no_look(k: int) -> Iterator[TokenScores | None]:
     """Raise: these handmade candidates lack the student's log-probs of the tokens."""
@@ -164,6 +166,9 @@ class Candidates:
     `tries`."""
     studied: Studied | None = None
     """For allocators that declare Needs.lesson_losses; None before the first study."""
+    reviews: Reviews | None = None
+    """What all parties answered and how likely they find each other's paths, for allocators that declare Needs.reviews.
+    None: nothing is known beyond the pair (lada.allocators.reviews.of_pair)."""
 
 
 class Allocator(Protocol):

@@ -26,7 +26,7 @@ from lada.allocators.features import promising
 from lada.allocators.memoryless import COMPARING, Memoryless, Outcome
 from lada.allocators.selection import Budgeted, allocate, same_answers
 from lada.core.seeds import generator
-from lada.core.terms import Source
+from lada.core.terms import Allocation, Source
 
 
 class LadaOptions(Budgeted):
@@ -63,6 +63,25 @@ def _where_known(verdicts: list[bool | None], otherwise: np.ndarray) -> np.ndarr
     return np.array([other if verdict is None else verdict for verdict, other in pairs], dtype=bool)
 
 
+def reachable(
+    candidates: Candidates, own: np.ndarray, taught: np.ndarray, budget: Budgeted, scores: np.ndarray | None = None
+) -> tuple[Allocation, dict[str, float]]:
+    """Return the student's paths at `own` [n] bool, else the teacher's at `taught` [n] bool, and diagnostics.
+
+    With a budget, questions are drawn at random.
+    """
+    order = generator(candidates.seed, "lada").permutation(len(own))
+    chosen = [int(i) for i in order if own[i] or taught[i]][: budget.limit(len(own))]
+    sources: dict[int, Source] = {i: "student" if own[i] else "teacher" for i in chosen}
+    why = {
+        "student": "the student's own answer counts as right",
+        "teacher": "only the teacher's answer counts as right",
+    }
+    reasons = {i: why[source] for i, source in sources.items()}
+    diagnostics = {"own": float(own[chosen].mean()) if chosen else 0.0}
+    return allocate(candidates, chosen, sources, scores, reasons), diagnostics
+
+
 class Reachable(Memoryless):
     """The student's own path if its answer counts as right, otherwise the teacher's if that does."""
 
@@ -70,18 +89,8 @@ class Reachable(Memoryless):
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply. With a budget, questions are drawn at random."""
-        own = self.own(candidates)
-        either = own | teachable(candidates, gold=self.options.gold, vouch=self.options.vouch)
-        order = generator(candidates.seed, "lada").permutation(len(own))
-        chosen = [int(i) for i in order if either[i]][: self.options.limit(len(own))]
-        sources: dict[int, Source] = {i: "student" if own[i] else "teacher" for i in chosen}
-        why = {
-            "student": "the student's own answer counts as right",
-            "teacher": "only the teacher's answer counts as right",
-        }
-        reasons = {i: why[source] for i, source in sources.items()}
-        diagnostics = {"own": float(own[chosen].mean()) if chosen else 0.0}
-        return state, allocate(candidates, chosen, sources, None, reasons), diagnostics
+        taught = teachable(candidates, gold=self.options.gold, vouch=self.options.vouch)
+        return state, *reachable(candidates, self.own(candidates), taught, self.options)
 
     def own(self, candidates: Candidates) -> np.ndarray:
         """Return [n] bool: whether the student's own path is preferred."""

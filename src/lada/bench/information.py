@@ -13,6 +13,7 @@ KINDS = {
     "likelihoods": "others' losses",
     "soft_targets": "soft targets",
     "judgements": "others' log-probs of its own texts, token by token",
+    "reviews": "which parties gave the same answers",
     "token_scores": "others' log-probs, token by token",
     "adapter": "others' weights",
     "samples": "others' private data",

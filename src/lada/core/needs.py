@@ -47,6 +47,8 @@ class Needs:
     """What an objective needs from a teacher in addition to its text."""
     rejected: bool = False
     """Whether rejected paths are scored in addition to the chosen ones."""
+    alternatives: int = 0
+    """Maximum number of further paths of a question that are scored in addition to a pair; see Scored.alternatives."""
     reference: bool = False
     """Whether the log-probs of the learner before the study are needed."""
     start: Start | None = None
@@ -79,6 +81,8 @@ class Needs:
     """Whether an allocator reads the losses of lessons step by step. dp and parallel studies are then refused."""
     own_paths: bool = False
     """Whether the two parties' own paths are compared, so that gold texts cannot replace them."""
+    reviews: bool = False
+    """Whether an allocator compares the answers of all parties, so that a host reads them all before it allocates."""
     pools_private: bool = False
     """Whether private samples leave their clients. Such a method is an upper bound and runs only on one machine."""
 
@@ -98,6 +102,7 @@ class Needs:
             student=self.student | other.student,
             signal=next(iter(signals), None),
             rejected=self.rejected or other.rejected,
+            alternatives=max(self.alternatives, other.alternatives),
             reference=self.reference or other.reference,
             start=self.start or other.start,
             own_lessons=self.own_lessons or other.own_lessons,
@@ -113,6 +118,7 @@ class Needs:
             own_vectors=self.own_vectors or other.own_vectors,
             lesson_losses=self.lesson_losses or other.lesson_losses,
             own_paths=self.own_paths or other.own_paths,
+            reviews=self.reviews or other.reviews,
             pools_private=self.pools_private or other.pools_private,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -237,6 +237,13 @@ class Allocation:
     """The score of every candidate, chosen or not; may be empty if the rule has no score."""
 
 
+class Alternative(NamedTuple):
+    """A further path for a lesson's question, and a teacher's log-prob of the whole text, nats."""
+
+    text: str
+    teacher: float
+
+
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """What a learner trains on: the chosen text and, for contrast, a rejected one for the same question.
@@ -263,3 +270,5 @@ class Lesson:
     teacher_rejected: float | None = None
     own: bool = False
     """Whether the learner wrote the chosen text itself, and a teacher scored it."""
+    alternatives: tuple[Alternative, ...] = ()
+    """Further paths, for an objective that compares more than two (Needs.alternatives). None of them was cut."""

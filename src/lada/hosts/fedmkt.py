@@ -16,14 +16,16 @@ A learner that studies another's paths forgets what these do not cover. A share 
 own data and, for the server, its own paths.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
-from lada.allocators.base import Allocator
+from lada.allocators.base import Allocator, Candidates
+from lada.allocators.reviews import Reviews
 from lada.core.choice import MethodChoice
 from lada.core.errors import InputError
-from lada.core.terms import Allocation, Lesson, Sample, Verb
+from lada.core.terms import Allocation, Lesson, Likelihood, Sample, Verb
 from lada.fusers.base import FUSERS
 from lada.hosts.base import Host, PaperDefaults
 from lada.hosts.options.fedmkt import FedmktOptions
@@ -69,6 +71,7 @@ from lada.rounds.outline import (
 )
 from lada.rounds.party import Party
 from lada.rounds.replies import each
+from lada.rounds.reviewing import BALLOT, Reviewed, ballot_for, gathered, of_all, reviewed
 from lada.rounds.secure import check_enough
 from lada.rounds.secure_rounds import ADVERTISING, CHECKING_ENOUGH, averaging_masked, take_and_start
 from lada.rounds.soft import with_soft_targets
@@ -81,7 +84,19 @@ from lada.tasks.data import TaskData
 
 RECORDS: Slot[Records] = Slot("clients' records")
 CHOSEN: Slot[Mapping[str, tuple[Offer, Allocation]]] = Slot("choices per client")
+REVIEWED: Slot[Mapping[str, Reviewed]] = Slot("what clients answered")
 FUSION: Slot[Fusion] = Slot("fusion")
+
+
+class _Reader(NamedTuple):
+    """How the server reads its clients' replies."""
+
+    replies: Mapping[str, Payload]
+    """Those that can be used, as far as they were read."""
+    read: Callable[[str, Payload], tuple[Offer, Mapping[str, Likelihood]]]
+    """Takes a client and its reply, and returns its offer and the server's likelihoods of its paths."""
+    reviews: Callable[[Candidates], Reviews] | None
+    """Returns all parties' answers to the candidates; None if they are not needed."""
 
 
 class Fedmkt(Host):
@@ -131,6 +146,7 @@ class Fedmkt(Host):
                 "host.options.secure_aggregation: without average_adapters there is nothing to aggregate; expected "
                 "average_adapters: true, or secure_aggregation: false"
             )
+        self._check_votes(allocator)
         if self.options.average_adapters and not self._teaches:
             raise InputError(
                 "host.options.average_adapters: adapters are averaged after clients learn from the LLM, which they "
@@ -141,6 +157,20 @@ class Fedmkt(Host):
             self.options.aggregator[1].check(len(clients))
             if self.options.secure_aggregation:
                 check_enough(len(clients))
+
+    def _check_votes(self, allocator: Allocator) -> None:
+        if not self.options.share_votes:
+            return
+        for reads, key, expected in (
+            (allocator.needs.reviews, "allocator", "one that compares all parties' answers, such as peer_review"),
+            (self._kind == "paths", "host.options.knowledge", "'paths' (with plugin: none, set it explicitly)"),
+            (self._mutual and self._teaches, "host.options.directions", "'both'"),
+        ):
+            if not reads:
+                raise InputError(
+                    f"host.options.share_votes: true has no effect with this {key}; expected {expected}, or "
+                    "share_votes: false"
+                )
 
     def check_task(self, task: TaskData) -> None:
         """See Host.check_task."""
@@ -201,7 +231,8 @@ class Fedmkt(Host):
             *(() if self.options.take_over is None else taking_over(self.options.take_over)),
             sending("server", self._kind, number, objective, told=taught if self._takes_over else None),
             *((judging_clients(objective, number),) if judged else ()),
-            Ask("learn", kinds_of(self._kind, objective) | judgement_kinds(objective), to_each),
+            *((Step("server", "count-votes", sends=(BALLOT,), run=_share_votes),) if self.options.share_votes else ()),
+            Ask("learn", kinds_of(self._kind, objective) | judgement_kinds(objective) | self._votes, to_each),
             receiving(self._kind),
             *((KEEPING_TO_JUDGE,) if judged and self._mutual else ()),
             allocating("client", self._kind, self.options.client_replay),
@@ -231,6 +262,10 @@ class Fedmkt(Host):
             Receive(),
             silent("server", keep_newest),
         )
+
+    @property
+    def _votes(self) -> MessageSchema:
+        return MessageSchema(optional=frozenset({BALLOT} if self.options.share_votes else ()))
 
     @property
     def _standing(self) -> Step:
@@ -298,24 +333,42 @@ class Fedmkt(Host):
         Until then, no result of a trial study on a client's paths is kept.
         """
         turn[FUSION] = _fusion(turn)
-        turn[CHOSEN] = each(turn, turn.replies, partial(self._choice, turn, keeps=False))
+        reader = self._reader(turn, turn.replies)
+        turn[CHOSEN] = each(turn, reader.replies, partial(self._choice, turn, reader, keeps=False))
 
     def _choose_one_by_one(self, turn: Turn) -> None:
-        """Allocate for each client and fuse at once: each reply is read in its turn and then dropped."""
+        """Allocate for each client and fuse at once: each reply is read in its turn and then dropped.
+
+        For an allocator that compares all parties' answers, all replies are read first and stay in memory.
+        """
         turn[FUSION], replies, against = _fusion(turn), turn.replies, {}
         its = each(turn, replies, turn[RECORDS].of) if self._keeps_records else {}
         if self._keeps_records:
             against, replies = untrusted(its), {client: replies[client] for client in its}
+        reader = self._reader(turn, replies)
 
         def add(client: str, reply: Payload) -> None:
-            offer, allocation = self._choice(turn, client, reply, keeps=client not in against)
+            offer, allocation = self._choice(turn, reader, client, reply, keeps=client not in against)
             if client in against:
                 allocation = without_paths(turn.party, turn.round, allocation, its[client], against[client])
             turn[FUSION].add(offer, allocation)
 
-        each(turn, replies, add)
+        each(turn, reader.replies, add)
 
-    def _choice(self, turn: Turn, client: str, reply: Payload, *, keeps: bool) -> tuple[Offer, Allocation]:
+    def _reader(self, turn: Turn, replies: Mapping[str, Payload]) -> _Reader:
+        """Return how clients' replies are read, one by one or, for an allocator that needs all answers, at once."""
+        party, mine, trusted = turn.party, turn[MINE], self.options.trust == "off"
+        if not party.allocator.needs.reviews or self._kind == "labels":
+            return _Reader(replies, partial(self._read, turn), None)
+        found = each(turn, replies, partial(self._read, turn))
+        turn[REVIEWED] = {
+            client: reviewed(party, offer, judged, mine, trusted=trusted) for client, (offer, judged) in found.items()
+        }
+        every = gathered(party, mine, turn[REVIEWED])
+        return _Reader({client: replies[client] for client in found}, lambda c, _: found[c], of_all(party, every))
+
+    def _read(self, turn: Turn, client: str, reply: Payload) -> tuple[Offer, Mapping[str, Likelihood]]:
+        """Return a client's offer, and the server's likelihoods of its paths."""
         party, round, mine = turn.party, turn.round, turn[MINE]
         offer = with_judgements(party, reply, receive_knowledge(party, reply, client, round, self._kind))
         if self._takes_over or party.asked_by(client, "student") is not None:
@@ -323,16 +376,23 @@ class Fedmkt(Host):
         judged = judge(party, round, offer.knowledge, mine)
         if self.options.trust == "auto":
             offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
+        return offer, judged
+
+    def _choice(
+        self, turn: Turn, reader: _Reader, client: str, reply: Payload, *, keeps: bool
+    ) -> tuple[Offer, Allocation]:
+        offer, judged = reader.read(client, reply)
         chosen = allocate_offers(
-            party,
-            round,
+            turn.party,
+            turn.round,
             offer.knowledge,
-            mine,
+            turn[MINE],
             judged,
             replay=self.options.server_replay,
             teachers=len(turn.replies),
             trusted=self.options.trust == "off",
             keeps=keeps,
+            reviews=reader.reviews,
         )
         return offer, chosen
 
@@ -368,6 +428,15 @@ class Fedmkt(Host):
         pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options)
         turn[NEWEST] = newest = pooled.newest(turn.party)
         turn[SENT] = pooled.shared(turn.party, newest)
+
+
+def _share_votes(turn: Turn) -> None:
+    """Add to what each client is sent what all parties answered, the LLM as it answers now."""
+    every = gathered(turn.party, turn[MINE], turn[REVIEWED])
+    turn[SENT] = {
+        client: {**payload, **(ballot_for(turn.party, client, every, turn.round) if client in turn[REVIEWED] else {})}
+        for client, payload in turn[SENT].items()
+    }
 
 
 def _look_at_records(turn: Turn) -> Look:

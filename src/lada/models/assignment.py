@@ -12,7 +12,7 @@ from safetensors.numpy import save as write_arrays
 
 from lada.core.errors import InputError
 from lada.core.plugins import load_plugins
-from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs
+from lada.core.terms import Alternative, ChunkLogProbs, Lesson, SparseLogProbs
 from lada.models.base import Course, Study
 from lada.models.objective import Objective
 
@@ -65,6 +65,8 @@ class Assignment:
             found = {field.name: arrays.get(f"{number}.{name}.{field.name}") for field in fields(kind)}
             return None if any(array is None for array in found.values()) else kind(**found)
 
+        for lesson in told["lessons"]:
+            lesson["alternatives"] = tuple(Alternative(*each) for each in lesson["alternatives"])
         lessons = [
             Lesson(**lesson, **{name: part(number, name) for name in ARRAYS})
             for number, lesson in enumerate(told["lessons"])

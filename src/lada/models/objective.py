@@ -38,6 +38,20 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternatives:
+    """The a further paths of those rows that are pairs, row by row.
+
+    `rows` [a], ascending, index into the chosen side; `log_probs`, `mask` [a, L'']. `teacher` [a] are a teacher's sums
+    over the whole paths, nats.
+    """
+
+    rows: Tensor
+    log_probs: Tensor
+    mask: Tensor
+    teacher: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Soft:
     """The p token positions of a micro-batch that have a soft target.
 
@@ -107,6 +121,8 @@ class Scored:
     batch_pairs: float
     soft: Soft | None = None
     chunks: Chunks | None = None
+    alternatives: Alternatives | None = None
+    """Further paths for the questions of pairs, where asked for (Needs.alternatives); None if there are none."""
     own: Tensor | None = None
     """Which texts the learner wrote itself, and a teacher scored, [n] bool; None if there are none."""
     step: int = 0

@@ -14,7 +14,7 @@ from lada.core.needs import Needs
 from lada.core.terms import Lesson
 from lada.models.encoding import Company, Encoded, RowEncoder
 from lada.models.likelihood import Predicted, log_probs_of, over_vocabulary, predict, read_out
-from lada.models.objective import Measure, Pairs, Scored, first_divergence
+from lada.models.objective import Alternatives, Measure, Pairs, Scored, first_divergence
 from lada.models.soft import chunk_sums, soft_places
 
 
@@ -26,17 +26,33 @@ class Rows:
     lessons: Sequence[Lesson]
     chosen: Sequence[Encoded]
     rejected: Mapping[int, Encoded]
+    alternatives: Mapping[int, Sequence[tuple[Encoded, float]]] = field(default_factory=dict)
+    """By lesson that has a rejected path: the further paths that differ from both and from each other, with a teacher's
+    log-probs."""
 
     @classmethod
-    def of(cls, encoder: RowEncoder, lessons: Sequence[Lesson], *, rejected: bool) -> "Rows":
-        """Encode lessons, with their rejected paths if `rejected`."""
+    def of(cls, encoder: RowEncoder, lessons: Sequence[Lesson], *, rejected: bool, alternatives: int = 0) -> "Rows":
+        """Encode lessons, with their rejected paths if `rejected`, and at most so many `alternatives`."""
         chosen = [encoder.pair(each.question, each.chosen, cut=each.chosen_cut) for each in lessons]
         others = {
             i: encoder.pair(lesson.question, lesson.rejected, cut=lesson.rejected_cut)
             for i, lesson in enumerate(lessons)
             if rejected and lesson.rejected is not None
         }
-        return cls(lessons, chosen, {i: row for i, row in others.items() if row != chosen[i]})
+        paired = {i: row for i, row in others.items() if row != chosen[i]}
+        more: dict[int, list[tuple[Encoded, float]]] = {}
+        for i in paired if alternatives else ():
+            seen = [chosen[i], paired[i]]
+            for text, teacher in lessons[i].alternatives[:alternatives]:
+                if (row := encoder.pair(lessons[i].question, text)) not in seen:
+                    seen.append(row)
+                    more.setdefault(i, []).append((row, teacher))
+        return cls(lessons, chosen, paired, more)
+
+    def sides(self, i: int) -> list[Encoded]:
+        """Return all paths of a lesson: the chosen one, the rejected one if there is one, and further ones."""
+        rejected = [self.rejected[i]] if i in self.rejected else []
+        return [self.chosen[i], *rejected, *(row for row, _ in self.alternatives.get(i, ()))]
 
     def starts(self, i: int) -> tuple[int, int]:
         """Return the tokens at which the contrast of a lesson's two sides starts: 0 if the context cut one before."""
@@ -48,15 +64,12 @@ class Rows:
     @cached_property
     def counts(self) -> list[int]:
         """The number of trained tokens of each lesson."""
-        others = self.rejected
-        return [
-            len(row.completion) + (len(others[i].completion) if i in others else 0) for i, row in enumerate(self.chosen)
-        ]
+        return [sum(len(row.completion) for row in self.sides(i)) for i in range(len(self.chosen))]
 
     @cached_property
     def lengths(self) -> list[int]:
-        """The length of each lesson in a batch: chosen and rejected paths share a forward pass."""
-        return [max(len(row), len(self.rejected.get(i, row))) for i, row in enumerate(self.chosen)]
+        """The length of each lesson in a batch: all its paths share a forward pass."""
+        return [max(map(len, self.sides(i))) for i in range(len(self.chosen))]
 
     def unfinished(self, ends: Collection[int]) -> int:
         """Return how many lessons do not end within the model's context, although their texts are complete.
@@ -93,10 +106,12 @@ class Scorer:
         }
 
     def score(self, rows: Sequence[int], **more: Any) -> Scored:
-        """Run one micro-batch: chosen and rejected paths in one forward pass. `more` holds further fields of Scored."""
+        """Run one micro-batch: all paths of its lessons in one forward pass. `more` holds further fields of Scored."""
         lessons, chosen, rejected = self.rows.lessons, self.rows.chosen, self.rows.rejected
         paired = [k for k, i in enumerate(rows) if i in rejected]
-        encoded = [chosen[i] for i in rows] + [rejected[rows[k]] for k in paired]
+        further = [(k, *each) for k, i in enumerate(rows) for each in self.rows.alternatives.get(i, ())]
+        encoded = [chosen[i] for i in rows] + [rejected[rows[k]] for k in paired] + [row for _, row, _ in further]
+        two = len(rows) + len(paired)
         predicted = predict(self.model, encoded, self.pad, self.company, self.needs.exits)
         targets = soft_places(encoded, [lessons[i].soft for i in rows])
         device = predicted.own.device
@@ -105,7 +120,17 @@ class Scorer:
         log_probs = predicted.rows(own)
         pairs = None
         if paired:
-            pairs = self._pairs([rows[k] for k in paired], paired, log_probs[len(rows) :], predicted.mask[len(rows) :])
+            pairs = self._pairs(
+                [rows[k] for k in paired], paired, log_probs[len(rows) : two], predicted.mask[len(rows) : two]
+            )
+        if further:
+            places, told = ([each[at] for each in further] for at in (0, 2))
+            more["alternatives"] = Alternatives(
+                torch.tensor(places, dtype=torch.long, device=device),
+                log_probs[two:],
+                predicted.mask[two:],
+                torch.tensor(told, dtype=torch.float32, device=device),
+            )
         if targets is not None and ids is not None:
             more["soft"] = targets.of(beside, ids, predicted.own if self.needs.gold else None)
         return Scored(

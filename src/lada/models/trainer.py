@@ -67,7 +67,9 @@ class Trainer:
         self._place, self._objective, self._study = place, objective, study
         self._seed, self._course, self._ranks, self._progress = seed, course, ranks, progress
         self._needs = objective.needs
-        self._rows = Rows.of(place.encoder, lessons, rejected=self._needs.rejected)
+        self._rows = Rows.of(
+            place.encoder, lessons, rejected=self._needs.rejected, alternatives=self._needs.alternatives
+        )
         self._trained, self._held = _apart(len(lessons), self._needs.held_out, seed)
         self._steps = steps_of(study, [self._rows.counts[i] for i in self._trained], seed)
         state = course.state

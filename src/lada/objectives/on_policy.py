@@ -36,6 +36,8 @@ class OnPolicyOptions(TopK):
     the reverse KL that is never negative, back-propagated. `jsd`: a divergence over the teacher's likeliest tokens."""
     beta: Share = 0.5
     """β of `jsd`, from 0 to 1: 0 is the forward KL, 1 the reverse KL."""
+    top: Literal["teacher", "student"] = "teacher"
+    """Whose likeliest tokens `jsd` compares. Only the teacher's are possible between parties."""
     clip: float | None = Field(default=0.2, gt=0, le=1)
     """ε of `k1`, above 0 and at most 1: the ratio of a chunk's probability to that at the start of the study counts
     from 1 - ε to 1 + ε. None is no limit."""
@@ -45,6 +47,13 @@ class OnPolicyOptions(TopK):
 
     @model_validator(mode="after")
     def _named(self) -> OnPolicyOptions:
+        if self.top == "student":
+            raise ValueError(
+                "top is 'student', but a teacher of another party does not know which tokens the student finds "
+                "likeliest: these, and their vocabulary, would have to be sent with each text, and a teacher with "
+                "another tokenizer could not score them. Expected 'teacher', or estimator 'k3', which estimates the "
+                "reverse KL from the student's own tokens"
+            )
         if self.estimator == "jsd" and self.k < 2:
             raise ValueError(f"k is {self.k}; expected at least 2 tokens with estimator 'jsd', or estimator 'k1'")
         return self

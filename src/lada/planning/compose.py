@@ -275,7 +275,7 @@ class _Planner:
             model=model,
             device=device,
             private=self._samples.private.get(party.name, 0),
-            studies=tuple(_study_plan(phase, study, pairs, lengths) for phase, (study, pairs) in studies.items()),
+            studies=tuple(_study_plan(phase, study, further, lengths) for phase, (study, further) in studies.items()),
             prompt=lengths.prompt,
             completion=lengths.completion,
             mean=round(lengths.mean, 1),
@@ -299,16 +299,16 @@ class _Planner:
     def _is_client(self, party: Party) -> bool:
         return party is not self._config.server
 
-    def _studies(self, party: Party) -> Iterator[tuple[str, tuple[Study, bool]]]:
-        """Yield each phase in which a party studies, its options, and whether a lesson may have a rejected path too."""
+    def _studies(self, party: Party) -> Iterator[tuple[str, tuple[Study, int]]]:
+        """Yield each phase in which a party studies, its options, and how many further paths a lesson may have."""
         side = "client" if self._is_client(party) else "server"
         for step in (step for steps in self._rounds for step in steps):
             if step.side == side and step.study is not None:
                 study = part_of(getattr(party, step.study), *step.part)
                 if study.epochs is not None:
                     study = self._in_steps(study, party, private=step.samples == "private")
-                pairs = step.samples == "lessons" and step.phase != "try" and self._objective.needs.rejected
-                yield step.phase, (study, pairs)
+                needs, compares = self._objective.needs, step.samples == "lessons" and step.phase != "try"
+                yield step.phase, (study, 1 + needs.alternatives if compares and needs.rejected else 0)
 
     def _in_steps(self, study: Study, party: Party, *, private: bool) -> Study:
         """Return a study of some epochs in steps: the maximum, in case an allocator chooses everything."""
@@ -325,8 +325,8 @@ class _Planner:
             yield from forecast.expect(round, steps, server, clients)
 
 
-def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> StudyPlan:
-    step = study.batch_size * lengths.mean * (2 if pairs else 1)
+def _study_plan(phase: str, study: Study, further: int, lengths: Lengths) -> StudyPlan:
+    step = study.batch_size * lengths.mean * (1 + further)
     return StudyPlan(
         phase=phase,
         steps=study.steps if study.tokens is None else max(1, round(study.tokens / step)),

@@ -21,7 +21,7 @@ CONTEXT = 512 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A party with a model on this machine. A study has pairs if its micro-batch may hold two paths per lesson.
+    """A party with a model on this machine. Each study has the number of further paths that a lesson may have.
 
     `trace` is called with options, dtype and lengths. With a device map, `device` is the first of all CUDA devices that
     share the model; with `parallel`, it is the first of those with a copy each.
@@ -32,7 +32,7 @@ class Demand:
     trace: Callable[[ModelOptions, str, Lengths], Trace]
     options: ModelOptions
     device: str
-    studies: tuple[tuple[Study, bool], ...]
+    studies: tuple[tuple[Study, int], ...]
     lengths: Lengths
     timed: bool = True
     """Whether its time follows from its size. That of a small network is mostly overhead."""
@@ -40,8 +40,8 @@ class Demand:
     def memory(self) -> MemoryEstimate:
         """Return its memory. Raises InputError if it cannot be estimated."""
         ranks = self.options.parallel.processes if self.options.parallel else 1
-        shares = [(-(-study.batch_size // ranks), study.micro_batch_size, pairs) for study, pairs in self.studies]
-        rows = [min(share, most or share) * (2 if pairs else 1) for share, most, pairs in shares]
+        shares = [(-(-study.batch_size // ranks), study.micro_batch_size, further) for study, further in self.studies]
+        rows = [min(share, most or share) * (1 + further) for share, most, further in shares]
         trace = self.trace(self.options, dtype_name(self.options.dtype, self.device), self.lengths)
         return estimate_of(trace, self.options, max(rows, default=0))
 
@@ -54,7 +54,7 @@ def _model(**values: Any) -> Change:
 
 
 def _one_at_a_time(demand: Demand) -> Demand:
-    studies = tuple((study.model_copy(update={"micro_batch_size": 1}), pairs) for study, pairs in demand.studies)
+    studies = tuple((study.model_copy(update={"micro_batch_size": 1}), further) for study, further in demand.studies)
     return replace(demand, studies=studies)
 
 

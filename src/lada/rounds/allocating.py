@@ -1,12 +1,14 @@
 """A student's allocator chooses among one teacher's offers; the choice is recorded."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Allocator, Candidates
+from lada.allocators.reviews import Reviews
 from lada.codecs.likelihoods import rounded
 from lada.core.errors import InputError, of_method
 from lada.core.results import AllocationRecord
@@ -45,12 +47,14 @@ def allocate_offers(
     teachers: int = 1,
     trusted: bool = True,
     keeps: bool = True,
+    reviews: Callable[[Candidates], Reviews] | None = None,
 ) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice.
 
     Candidates are the samples that both parties know. `judged` is the result of `judge` for the same two, if available.
     Trial studies use `replay` and this teacher's share, one of `teachers` equal parts of the study. `trusted` says
     whether the student trusts the teacher's own likelihoods. `keeps` says whether it may keep the result of trials.
+    `reviews` returns what is known of all parties' answers to the candidates, for an allocator that needs it.
     """
     paths, mine = teacher.by_id(), own.by_id()
     judged = judge(party, round, teacher, own) if judged is None else judged
@@ -79,6 +83,8 @@ def allocate_offers(
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
         studied=last_studied(party),
     )
+    if reviews is not None and party.allocator.needs.reviews:
+        candidates = replace(candidates, reviews=reviews(candidates))
     key = f"{teacher.party}>{party.name}"
     state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))
     name = type(party.allocator).__name__

@@ -22,6 +22,7 @@ from lada.rounds.knowledge import VOCABULARY, Offer, score, sound_scores, words_
 from lada.rounds.lessons import with_teacher_totals
 from lada.rounds.party import Party
 from lada.rounds.releasing import release_scores
+from lada.rounds.remembering import with_alternatives
 from lada.rounds.soft import with_scores
 from lada.rounds.wire import reading, write
 from lada.rounds.withholding import keep_back_scores, may_tell
@@ -138,7 +139,7 @@ def with_teachers_view(party: Party, lessons: Sequence[Lesson], offer: Offer) ->
 
     Those of its own path came with that path, and those of the party's path as a judgement. At a server, paths that no
     gold answer can check are left out, since it may have replaced their likelihoods by its own (lada.rounds.trust). A
-    notice counts all pairs without them.
+    notice counts all pairs without them. Paths of earlier rounds follow, if the objective compares more than two.
     """
     signal, sent = party.objective.needs.signal_on("student"), sent_paths(party.memory)
     if signal is None or not party.objective.needs.rejected:
@@ -155,4 +156,4 @@ def with_teachers_view(party: Party, lessons: Sequence[Lesson], offer: Offer) ->
                 f"{plural(lost, 'lacks', 'lack')} a likelihood of {offer.knowledge.party}",
             )
         )
-    return told
+    return with_alternatives(party, told, offer.knowledge.party)

@@ -18,6 +18,7 @@ from lada.codecs import judgements, likelihoods, paths, soft_targets, vocabulary
 from lada.codecs.base import Reading
 from lada.codecs.likelihoods import Judgement
 from lada.codecs.received import Received
+from lada.codecs.reviews import Ballot
 from lada.codecs.soft_targets import Scores, SoftTargets
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.known import forget
@@ -51,6 +52,8 @@ class Offer:
     vocabulary: Vocabulary | None = None
     judgements: Mapping[str, TokenScores | TokenLogProbs] = field(default_factory=dict)
     """The sender's scores of the texts that the receiver sent last (see lada.rounds.judging)."""
+    ballot: Ballot | None = None
+    """What the sender tells about the answers of all parties (see lada.rounds.reviewing)."""
 
 
 def write_knowledge(party: Party, round: int, purpose: str, kind: KnowledgeKind, *, tries: int = 1) -> Knowledge:

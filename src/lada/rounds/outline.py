@@ -36,6 +36,7 @@ from lada.rounds.knowledge import (
 )
 from lada.rounds.options import Replay
 from lada.rounds.reports import REPORT, report_payload
+from lada.rounds.reviewing import of_offer, with_ballot
 from lada.rounds.self_context import private_study
 from lada.rounds.steps import evaluate_party, part_of, sft, study
 
@@ -250,7 +251,7 @@ def receiving(kind: KnowledgeKind) -> Step:
 
     def run(turn: Turn) -> None:
         offer = receive_knowledge(turn.party, turn.received, None, turn.round, kind)
-        turn[OFFER] = with_judgements(turn.party, turn.received, offer)
+        turn[OFFER] = with_ballot(turn.party, turn.received, with_judgements(turn.party, turn.received, offer))
         turn[MINE] = own_knowledge(turn.party, turn.round, kind)
 
     return silent("client", run)
@@ -264,7 +265,10 @@ def allocating(side: Side, kind: KnowledgeKind, replay: Replay, run: Act | None 
     """
 
     def choose(turn: Turn) -> None:
-        turn[ALLOCATION] = allocate_offers(turn.party, turn.round, turn[OFFER].knowledge, turn[MINE], replay=replay)
+        offer, mine = turn[OFFER], turn[MINE]
+        turn[ALLOCATION] = allocate_offers(
+            turn.party, turn.round, offer.knowledge, mine, replay=replay, reviews=of_offer(turn.party, offer, mine)
+        )
 
     return Step(side, "judge", Verb.JUDGE if kind == "paths" else None, "public", run=run or choose)
 

@@ -34,6 +34,10 @@ class FedmktOptions(LabelOptions, SecureOptions):
     the LLM on samples of its own; see lada.rounds.gain."""
     trust_steps: int = Field(16, ge=1, le=10_000_000)
     """Number of steps on each client's paths with which `gain` is measured."""
+    share_votes: bool = False
+    """For an allocator that compares all parties' answers, such as `peer_review`: the server tells each client which
+    parties gave the same answers, and how likely the LLM finds their paths. Otherwise a client compares its own answers
+    with the LLM's alone."""
     client_replay: Replay = CLIENT_REPLAY
     """What a client replays while it studies the LLM's paths."""
     server_replay: Replay = SERVER_REPLAY
