@@ -3,7 +3,7 @@
 One filter serves one (teacher, student) pair in one direction, as in `lada`. It estimates how likely each answer to a
 question is right, from
 
-1. the votes of all parties at hand, weighed by each one's reliability in the question's domain;
+1. the votes of all parties that it sees, weighed by each one's reliability in the question's domain;
 2. the log-probs that parties give their own and each other's paths, comparable once they are standardised.
 
 Then LaDa's rule applies to what is believed: the student's own path if its answer is, else the teacher's if that is.

@@ -1,6 +1,6 @@
 """A server gathers the evidence of peer review from its clients, and may pass it on to each of them.
 
-At the server, all parties' answers are at hand, with the LLM's log-prob of each path. A client's log-probs of the LLM's
+The server sees all parties' answers, and the LLM's log-prob of each path. A client's log-probs of the LLM's
 paths are there if an objective asks for them. A client alone has only two answers and its own log-probs, and the LLM's
 log-probs of its path if its objective asks for these. With the host's `share_votes`, the server tells it who else gave
 which answer, by numbers, and how likely it finds each path (lada.codecs.reviews).
