@@ -1,5 +1,6 @@
 """The options of the host `fedmkt`; see lada.hosts.fedmkt."""
 
+import operator
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -34,7 +35,7 @@ class FedmktOptions(LabelOptions, SecureOptions):
     the LLM on samples of its own; see lada.rounds.gain."""
     trust_steps: int = Field(16, ge=1, le=10_000_000)
     """Number of steps on each client's paths with which `gain` is measured."""
-    share_votes: bool = False
+    share_votes: bool = Field(False, exclude_if=operator.not_)
     """For an allocator that compares all parties' answers, such as `peer_review`: the server tells each client which
     parties gave the same answers, and how likely the LLM finds their paths. Otherwise a client compares its own answers
     with the LLM's alone."""
