@@ -230,7 +230,7 @@ def test_scores_reasons_and_figures():
     state, allocation, figures = rule.apply({}, candidates([SAME, OTHER]))
     assert chosen(allocation) == [(0, "student")]
     assert allocation.scores == pytest.approx({"q0": 0.36 / (0.36 + 3 * 0.16 / 9), "q1": 0.08 / (0.16 + 0.32 / 9)})
-    assert allocation.choices[0].reason == "the student can follow its own path"
+    assert allocation.choices[0].reason == "the student's own answer counts as right"
     assert figures == pytest.approx(
         {"own": 1.0, "parties": 2.0, "believed": 0.5, "teacher_reliability": 0.6, "student_reliability": 0.6}
     )
