@@ -26,7 +26,7 @@ CHANCE, MARGIN = 10.0, 10.0
 """Accuracy of a guess among ten digits, and by how much a party has to be better, percent."""
 AVERAGING = ("fedavg", "fedcollm", "feddf")
 """Hosts whose clients need the same network."""
-STUDY = {"steps": 16, "batch_size": 16, "optimisation": {"learning_rate": 0.01}}
+STUDY = {"steps": 24, "batch_size": 16, "optimisation": {"learning_rate": 0.01}}
 NETWORKS = {"a": "mlp", "b": "two_tower", "c": "graph"}
 
 
@@ -43,9 +43,9 @@ def config(host: str = "fedmkt", **changes: Any) -> dict[str, Any]:
             "kind": "digits",
             "grids": ["scan"] if alike else ["scan", "graph"],
             "domains": ["plain"] if alike else ["plain", "inverted"],
-            "public": 40,
-            "private": 120,
-            "test_per_domain": 30,
+            "public": 60,
+            "private": 180,
+            "test_per_domain": 50,
         },
         "server": {"model": {"learner": "mlp" if alike else "cnn"}, "distil": STUDY},
         "clients": [
