@@ -24,12 +24,12 @@ BUILTIN = {
     "rounds": 1,
     "workers": 0,
     "task": {"kind": "rulebooks", "public": 20, "private": 12, "test_per_domain": 2, "replay": 4},
-    "server": {"model": {"model": "zoo:slm-gpt2", "max_new_tokens": 12}, "distil": {"steps": 2}},
+    "server": {"model": {"model": "zoo:llm-world-0", "max_new_tokens": 24}, "distil": {"steps": 2}},
     "clients": [
         {
             "name": "clinic",
             "domains": ["clinic"],
-            "model": {"model": "zoo:slm-olmo2", "max_new_tokens": 12},
+            "model": {"model": "zoo:slm-olmo2", "max_new_tokens": 24},
             "private": {"steps": 2},
             "distil": {"steps": 2},
         }

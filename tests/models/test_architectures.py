@@ -104,7 +104,7 @@ ODDITIES = ("plain", "padded-embeddings", "no-pad-token", "left-padding", "bos",
 QUICK = {*((architecture, "plain") for architecture in CONFIGS), *zip(CONFIGS, ODDITIES, strict=False)}
 """Every architecture and every oddity; the other pairs of them are among the slow tests."""
 PAIRS = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in product(CONFIGS, ODDITIES)]
-each_pair = pytest.mark.parametrize(("architecture", "oddity"), PAIRS, indirect=True, scope="session")
+each_pair = pytest.mark.parametrize(("architecture", "oddity"), PAIRS, indirect=True)
 
 
 @pytest.fixture(scope="session", params=CONFIGS)
