@@ -220,9 +220,10 @@ def _write(device: str, options: argparse.Namespace, figures: dict[str, Any]) ->
     command = f"python benchmarks/generation.py --models {names} --questions {options.questions}"
     command += f" --rounds {options.rounds}"
     text = (
-        "# How fast answers are written\n\nTokens per second relative to those of the first way of each group, measured "
-        f"in one run with repeats that take turns: the demo's first {options.questions} public questions ({PATHS} "
-        f"paths each of a quarter of them, at temperature 1), at most 80 tokens an answer, batches of {options.batch_size}; "
+        "# How fast answers are written\n\nTokens per second relative to those of the first way of each group, "
+        f"measured in one run with repeats that take turns: the demo's first {options.questions} public questions "
+        f"({PATHS} paths each of a quarter of them, at temperature 1), at most 80 tokens an answer, batches of "
+        f"{options.batch_size}; "
         "on a CPU one thread, float32 and the time that the process computed. *With log-probs* each way also tells how "
         "likely each token was; *then judged* reads each answer again for that. *The same texts* compares token ids "
         "with those of that first way; at temperature 1 each draws its own. "
