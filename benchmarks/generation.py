@@ -4,11 +4,11 @@ The shipped models answer the demo's public questions, greedily and at temperatu
 and with the log-probs of what it writes (`output_scores`, `compute_transition_scores`); by LaDa's loop, which drops
 rows as they are done and tells log-probs; by the same with each answer read again to judge it; by what the loop falls
 back to for models that cannot drop rows; by transformers' continuous batching. All take turns in one process with one
-thread, and speed is the median of each repeat's tokens a second beside those of `generate`; on a CPU a second is what
-this process computed, whatever else the machine does. What is written greedily is compared, too. Beside it: four paths
-a question at temperature 1, with one call for all paths and with a call for each; and how many answers must be read
-again, since their text is tokenized in another way than it was written. Writes `results/generation/`. On a GPU:
-`--device cuda`.
+thread, and speed is the median of each repeat's tokens per second, relative to those of `generate`; on a CPU, time is
+what this process computed, whatever else the machine does. Texts that are written greedily are compared too. Other rows
+measure four paths per question at temperature 1, with one call for all paths and with a call for each; and how many
+answers must be read again, since their text is tokenized in another way than it was written. Writes
+`results/generation/`. On a GPU: `--device cuda`.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def ways(
 def raced(
     steps: dict[str, Callable[[], list[Any]]], base: str, options: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
-    """Return per way its median speed beside the base's, its tokens a second, and the share of the same texts."""
+    """Return per way its median speed relative to the base's, its tokens a second, and the share of the same texts."""
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     speeds: dict[str, list[float]] = {name: [] for name in steps}
     results: dict[str, list[Any]] = {}
@@ -220,9 +220,10 @@ def _write(device: str, options: argparse.Namespace, figures: dict[str, Any]) ->
     command = f"python benchmarks/generation.py --models {names} --questions {options.questions}"
     command += f" --rounds {options.rounds}"
     text = (
-        f"# How fast answers are written\n\nTokens a second beside those of the first way of each group, measured in "
-        f"one run with repeats that take turns: the demo's first {options.questions} public questions ({PATHS} paths "
-        f"each of a quarter of them, at temperature 1), at most 80 tokens an answer, batches of {options.batch_size}; "
+        "# How fast answers are written\n\nTokens per second relative to those of the first way of each group, "
+        f"measured in one run with repeats that take turns: the demo's first {options.questions} public questions "
+        f"({PATHS} paths each of a quarter of them, at temperature 1), at most 80 tokens an answer, batches of "
+        f"{options.batch_size}; "
         "on a CPU one thread, float32 and the time that the process computed. *With log-probs* each way also tells how "
         "likely each token was; *then judged* reads each answer again for that. *The same texts* compares token ids "
         "with those of that first way; at temperature 1 each draws its own. "

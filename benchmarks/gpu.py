@@ -3,8 +3,8 @@
 Models of the shapes of Qwen3 with random weights, in bfloat16, study under LoRA: with LaDa and with TRL's SFTTrainer.
 They write greedily: with LaDa's loop, with transformers' `generate` and with vLLM. Peers that are not installed are
 left out (`pip install trl vllm`). Each way runs in a process of its own, takes all texts once to warm up and then
-`--repeats` times; its rate is the median. Tokens are those that are trained or written, without prompts. Beside it
-stands what PyTorch's tensors took at the peak, and what LaDa had planned. Writes `results/gpu/`; ends with 2 where
+`--repeats` times; its rate is the median. Tokens are those that are trained or written, without prompts. Other
+columns have the peak memory of PyTorch's tensors, and what LaDa had planned. Writes `results/gpu/`; ends with 2 where
 there is no CUDA. `--device cpu --shapes tiny` goes the same ways with a model of nothing.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/large_reply.py        # 500 MiB over one worker process; writes results/large_reply/
 
 Both ends are processes of their own. The base is the peak of a process before the reply is made; reported is the
-peak above it as a multiple of the reply's size, and the time beside that of copying the bytes from file to file.
+peak above it as a multiple of the reply's size, and the time relative to copying the bytes from file to file.
 """
 
 import argparse

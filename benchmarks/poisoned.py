@@ -178,7 +178,7 @@ world, with the half-width of their 95 % t-interval. *LLM* is the difference of 
 
 *lada* is the demo as it is, whose filter verifies answers; *no gold* is that filter without gold answers, on plain
 fine-tuning; *gain* adds `host.options.trust: gain`, for which the server knows the gold answers of 64 public questions;
-nobody's paths for these are learnt. Nothing is withheld.
+no party learns paths for these. Nothing is withheld.
 
 {table}
 """

@@ -3,8 +3,8 @@
 Whole runs on this machine whose learners follow a script, so that only the work around them is left:
 messages, journal, checkpoints, events, results. A round of a long run is held against one of a short run, both with
 their ends and without their beginning (a run of no round), by CPU time and by bytes read and written; they take turns,
-and the medians count. A learner saves one file of 4 MiB, so that the bytes tell how often a model is written. Beside
-it: what it costs the server to collect the reports of many clients and of few. Writes `results/rounds/`.
+and the medians count. A learner saves one file of 4 MiB, so the bytes tell how often a model is written. It
+also measures what it costs the server to collect the reports of many clients and of few. Writes `results/rounds/`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Which state of the code a figure is of, since a page may keep figures of earlier ones."""
+"""The state of the code at which a figure was measured, since a page may keep figures of earlier ones."""
 
 import time
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """What a step of a study costs: `python benchmarks/step.py` (or `make bench-step`).
 
 The limit is the plainest loop that uses all that PyTorch offers: the model's body, logits at answer positions alone,
-PyTorch's cross-entropy, fused AdamW; the same batches and padding. Beside it: LaDa's `study`, plain, with soft targets
-and with a contrast (which reads twice the text, and has a limit of its own); the limit with PyTorch's chunked
+PyTorch's cross-entropy, fused AdamW; the same batches and padding. It is compared with LaDa's `study`, plain, with soft
+targets and with a contrast (which reads twice the text, and has a limit of its own); the limit with PyTorch's chunked
 `linear_cross_entropy`; and, where they are installed (`pip install 'lada-fed[bench]'`), transformers' Trainer and TRL's
 SFTTrainer on the same batches in the same order. All start from the same weights.
 

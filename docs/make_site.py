@@ -62,7 +62,7 @@ def published(root: Path) -> dict[Path, Path]:
 def assemble(root: Path, target: Path) -> None:
     """Write all that the site shows into `target`, which MkDocs reads.
 
-    Raises ValueError where a page links to a file that is not on the site, or names a block that nobody makes.
+    Raises ValueError where a page links to a file that is not on the site, or names a block that does not exist.
     """
     places = published(root)
     for file, place in places.items():
