@@ -149,7 +149,7 @@ def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> 
 
 def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lada.privacy.conflicts.check_installed", lambda: None)
-    keep, withhold, redact, swing, dp, audited, secure = (
+    keep, withhold, redact, swing, dp, text, judgement, secure = (
         yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml")
     )
     assert make_config(MODELS | keep).keep_messages
@@ -162,7 +162,11 @@ def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monk
     assert [name for name, _ in make_config(MODELS | SOFT | swing).make_policies("clinic")] == ["swing"]
     (client,) = make_config(MODELS | dp).clients
     assert client.private.dp is not None
-    assert make_config(MODELS | audited).membership_audit
+    pair = [make_config(MODELS | each) for each in (text, judgement)]
+    assert [(each.membership_audit, each.choice(OBJECTIVES).name) for each in pair] == [
+        (True, "sft"),
+        (True, "on_policy"),
+    ]
     model = {"model": "zoo:slm-llama", "tune": "lora"}
     three = {"clients": [{"name": name, "model": model} for name in ("one", "two", "three")], "plugin": "none"}
     assert make_config(MODELS | three | secure).choice(HOSTS).options["secure_aggregation"]

@@ -51,7 +51,8 @@ def test_models_trained_by_text_and_by_judgement_are_attacked_alike(tmp_path: Pa
         (party, attack, 6) for party in ("clinic", "warehouse") for attack in ("loss", "gain")
     ]
     assert all(one.others > 0 and 0 <= one.low <= one.auc <= one.high <= 1 for one in attacks)
-    assert sorted(told.memberships, key=lambda one: one.party) == attacks  # the same as in the run itself
+    in_run, afterwards = ({(one.party, one.attack): one for one in each} for each in (told.memberships, attacks))
+    assert in_run == afterwards
     distilled = {study.soft > 0 for study in told.studies if study.phase == "distil" and study.party != "llm"}
     assert distilled == {objective != "sft"}
 
