@@ -20,7 +20,7 @@ from tiny_run import tiny
 
 from lada.allocators.edgefd import Region, RegionOptions
 from lada.augmenters.base import AUGMENTERS, Draft, View
-from lada.codecs.adapters import Update
+from lada.codecs.adapters import Adapter, Update
 from lada.codecs.flasc import Flasc, FlascOptions
 from lada.config import make_config
 from lada.core.errors import InputError
@@ -238,10 +238,20 @@ def test_members_without_a_prediction_are_named():
 
 
 @cell(("flasc", "nothing kept"))
-def test_a_density_that_sends_nothing_leaves_all_in_the_residual():
-    codec, start = Flasc(FlascOptions(up=1e-6)), {"a": np.zeros(8, np.float32)}
-    state, _ = codec.encode(codec.init(0), Update({"a": np.arange(8, dtype=np.float32)}, 1, start, "c"))
-    assert state["residual"].tolist() == list(range(8))
+def test_a_density_that_sends_nothing_is_refused():
+    start, after = {"a": np.zeros(8, np.float32)}, {"a": np.arange(8, dtype=np.float32)}
+    for options, value in (
+        ({"up": 0.1}, Update(after, 1, start, "c")),
+        ({"down": 0.1}, Adapter(after, 1)),
+        ({"down": 0.1, "decay": 0.5}, Adapter(after, 1)),
+    ):
+        codec = Flasc(FlascOptions(**options))
+        with pytest.raises(InputError, match=r"density 0\.1 sends none of 8 numbers; expected 0\.12 or more"):
+            codec.encode(codec.init(0), value)
+    codec = Flasc(FlascOptions(tiers_down={"c": 0.1}))
+    state, data = codec.encode(codec.init(0), Adapter(after, 1))
+    with pytest.raises(InputError, match=r"density 0\.1 sends none of 8 numbers"):
+        codec.for_client(state, data, "c")
 
 
 @cell(*((name, "nothing kept") for name in AUGMENTER))

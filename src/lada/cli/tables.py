@@ -3,6 +3,7 @@
 import inspect
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -11,13 +12,29 @@ from rich.text import Text
 
 from lada.cli.schema import Schema, default, in_words, meaning, type_in_words
 from lada.core.errors import InputError, nearest
+from lada.core.needs import Needs
 from lada.core.plural import MANY
+from lada.core.registry import Method
 from lada.core.taxonomy import elicitation, learning
 from lada.core.terms import Sample
 from lada.hosts.base import HOSTS
 from lada.points import POINTS
 from lada.tasks.data import TaskData
 
+INDENTED = "\n\n    "
+"""How a formula begins in a docstring."""
+LABELS = "public samples with gold answers"
+MORE = {
+    "couples_batch": "batches that are never split, so no dp",
+    "observes": "batches in their order, so no dp and no parallel studies",
+    "lesson_losses": "the losses of lessons step by step, so no dp and no parallel studies",
+    "tries": "trial studies, so no dp",
+    "own_vectors": "embeddings of the client's private questions, which stay there",
+    "rejected": "a second path of each question",
+    "own_paths": "both parties' own paths",
+    "pools_private": "private samples of all clients in one place",
+}
+"""What fields of Needs mean for a user."""
 EXAMPLES = 3
 """How many clients' samples are listed separately if there are many clients."""
 
@@ -42,7 +59,7 @@ def method_told(name: str) -> Iterator[RenderableType]:
         known = sorted({name for point in POINTS.values() for name in point.registry.names()})
         raise InputError(f"methods: unknown name {name!r}{nearest(name, known)}; `lada methods` lists all names")
     for kind, method in found:
-        yield Text(f"{kind} {name}: {_reflowed(inspect.cleandoc(method.make.__doc__ or ''))}")
+        yield Text(f"{kind} {name}: {_reflowed(_described(method))}")
         yield Text(f"\npaper: {_paper(method.paper)}")
         yield Text(f"facts: {method.facts}")
         yield Text(f"knowledge: {elicitation(method.tags) or 'of no kind'}")
@@ -50,6 +67,8 @@ def method_told(name: str) -> Iterator[RenderableType]:
         yield Text(f"formulas: docs/methods.md#{kind}-{name}")
         for side, needs in (("teacher", method.default_needs.teacher), ("student", method.default_needs.student)):
             yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")
+        if more := [*_more(method.default_needs), *([LABELS] if getattr(method.make, "labels", False) else [])]:
+            yield Text(f"also needs: {'; '.join(more)}")
         if method.by_order:
             yield Text(f"order: it matters, since {method.by_order}")
         if method.options.model_fields:
@@ -59,6 +78,25 @@ def method_told(name: str) -> Iterator[RenderableType]:
 
             yield Text()
             yield round_table(method)
+
+
+def _described(method: Method[Any]) -> str:
+    """Return a method's docstring, followed by that of its file if only the file has a formula."""
+    told, module = inspect.cleandoc(method.make.__doc__ or ""), inspect.getmodule(method.make)
+    if INDENTED in told or module is None or module.__name__.rpartition(".")[2] != method.name:
+        return told
+    _, _, more = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
+    return f"{told}\n\n{more}" if INDENTED in f"\n\n{more}" else told
+
+
+def _more(needs: Needs) -> Iterator[str]:
+    """Yield in words what a method needs besides verbs."""
+    if needs.signal is not None:
+        what = "log-probs of shared chunks" if needs.signal.as_chunks else f"its {needs.signal.k} likeliest tokens"
+        yield f"from a teacher, {what} along the {' and the '.join(needs.signal.texts)}'s texts"
+    if needs.exits:
+        yield f"hidden states of the student at depths {', '.join(f'{depth:g}' for depth in needs.exits)}"
+    yield from (words for field, words in MORE.items() if getattr(needs, field))
 
 
 def _paper(paper: str) -> str:

@@ -9,8 +9,7 @@ A sender keeps what it leaves out. At the server, the codec's state holds the nu
 server does. At a client it holds e ← e + Δ - sent, which is ours (error feedback, arXiv 1809.07599), and which
 `error_feedback: false` drops. A client without a start that the server knows sends all of W.
 
-With `tiers_down`, a client k gets a mask m_k of the same P at its own density, and its Δ is relative to P⊙m_k. The
-server adds each Δ to P⊙m, which all aggregate around, so P + mean Δ is the same as in the authors' code.
+With `tiers_down`, a client k gets P⊙m_k at its own density, and its Δ is relative to that. The server adds Δ to P⊙m.
 """
 
 import math
@@ -87,7 +86,7 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
         self._type = TYPES[options.values]
 
     def init(self, seed: int) -> State:
-        """Return an empty state; with `shuffled`, the seed of the next places."""
+        """See Codec.init."""
         return {"seed": np.array(seed)} if self.options.shuffled else {}
 
     def encode(self, state: State, value: Adapter | Update) -> tuple[State, bytes]:
@@ -125,8 +124,7 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
         """See Codec.for_client: the numbers of the same P at the client's own density."""
         if client not in self.options.tiers_down:
             return data
-        arrays, header, _ = _open(data, len(data))
-        vector = state[RESIDUAL].copy()
+        vector, (arrays, header, _) = state[RESIDUAL].copy(), _open(data, len(data))
         vector[top_values.unpack(arrays[PLACES], len(vector), len(arrays[VALUES]))] += arrays[VALUES]
         rng = generator(int(state["seed"]), "places", client) if self.options.shuffled else None
         return self._masked(vector, self._density("adapter", client, int(state.get(SENT, 1)) - 1), header, rng)[2]
@@ -134,11 +132,15 @@ class Flasc(Codec[Adapter | Update, Adapter | Change]):
     def _masked(
         self, vector: np.ndarray, density: float, header: dict[str, str], rng: np.random.Generator | None
     ) -> tuple[np.ndarray, np.ndarray, bytes]:
-        """Return places and values of the largest of n numbers, or of random ones with `rng`, and the message."""
-        k = top_values.count(len(vector), density)
-        places = top_values.top(vector, k) if rng is None else np.sort(rng.permutation(len(vector))[:k])
+        """Return places and values of the largest of n numbers, or of random ones with `rng`, and the message.
+
+        Raises InputError if there are none, unless changes have decayed."""
+        k, n = top_values.count(len(vector), density), len(vector)
+        if n and not k and (header["form"] == "adapter" or self.options.decay == 1):
+            raise top_values.none_of(n, density)
+        places = top_values.top(vector, k) if rng is None else np.sort(rng.permutation(n)[:k])
         values = vector[places].astype(self._type)
-        return places, values, write({PLACES: top_values.pack(places, len(vector)), VALUES: values}, header)
+        return places, values, write({PLACES: top_values.pack(places, n), VALUES: values}, header)
 
     def _density(self, form: str, client: str, sent: int) -> float:
         """Return the share of numbers that go to or from a client after `sent` masked messages."""

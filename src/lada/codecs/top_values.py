@@ -6,7 +6,7 @@ n: min(4 k, ⌈n/8⌉) bytes. If all stay, there are no places.
 
 import numpy as np
 
-from lada.core.errors import CodecError
+from lada.core.errors import CodecError, InputError
 
 INDEX = np.dtype("<u4")
 
@@ -14,6 +14,11 @@ INDEX = np.dtype("<u4")
 def count(size: int, density: float) -> int:
     """Return k = ⌊n·d⌋ for n = `size`."""
     return int(size * density)
+
+
+def none_of(size: int, density: float) -> InputError:
+    """Return the error for a density at which none of n numbers is sent: a client would start from zeros."""
+    return InputError(f"density {density:g} sends none of {size} numbers; expected {1 / size:.2g} or more")
 
 
 def packed_bytes(size: int, k: int, value_bytes: int) -> int:
