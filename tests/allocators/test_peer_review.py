@@ -16,7 +16,8 @@ from tables import Row, candidates, choose, chosen, make
 
 from lada.allocators.annotators import FAR, SUREST, Estimate, Prior, estimate, ratios, standardised
 from lada.allocators.base import ALLOCATORS
-from lada.allocators.reviews import Reviews, numbered, of_pair
+from lada.allocators.pairs import of_pair
+from lada.allocators.reviews import Reviews, numbered
 from lada.core.errors import InputError
 from lada.core.needs import needs
 from lada.core.terms import Likelihood, Verb

@@ -168,7 +168,7 @@ class Candidates:
     """For allocators that declare Needs.lesson_losses; None before the first study."""
     reviews: Reviews | None = None
     """What all parties answered and how likely they find each other's paths, for allocators that declare Needs.reviews.
-    None: nothing is known beyond the pair (lada.allocators.reviews.of_pair)."""
+    None: nothing is known beyond the pair (lada.allocators.pairs.of_pair)."""
 
 
 class Allocator(Protocol):

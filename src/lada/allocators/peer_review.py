@@ -24,7 +24,7 @@ from lada.allocators.annotators import SUREST, Prior, estimate
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.lada import reachable
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
-from lada.allocators.reviews import of_pair
+from lada.allocators.pairs import of_pair
 from lada.allocators.selection import Budgeted
 from lada.core.needs import needs
 

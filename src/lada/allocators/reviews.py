@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lada.core.errors import InputError
 from lada.core.terms import Likelihood
-
-if TYPE_CHECKING:
-    from lada.allocators.base import Candidates
 
 NOTHING = -1
 """Stands for a party without an answer."""
@@ -71,22 +67,3 @@ def numbered(answers: Sequence[str | None], same: Callable[[str | None, str], bo
 def per_byte(likelihood: Likelihood) -> float:
     """Return a log-prob in nats per byte; NaN if it is unknown."""
     return -likelihood.per_byte if likelihood.known else float("nan")
-
-
-def of_pair(candidates: Candidates) -> Reviews:
-    """Return what the candidates hold about their teacher (place 0) and student (place 1).
-
-    What a teacher claims about its own paths counts only if it is trusted.
-    """
-    teacher, student = candidates.teacher_paths, candidates.student_paths
-    answers = [
-        (NOTHING if its.answer is None else 0, NOTHING if own.answer is None else 0 if same else 1)
-        for its, own, same in zip(teacher, student, candidates.agree, strict=True)
-    ]
-    log_probs = {
-        (1, 1): np.array([per_byte(path.likelihood) for path in student]),
-        (1, 0): np.array([per_byte(each) for each in candidates.student_on_teacher]),
-    }
-    if candidates.trusted:
-        log_probs[0, 0] = np.array([per_byte(path.likelihood) for path in teacher])
-    return Reviews((candidates.teacher, candidates.student), np.array(answers, np.int64).reshape(-1, 2), log_probs)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lada.allocators.base import Candidates
-from lada.allocators.reviews import NOTHING, Reviews, numbered, of_pair, per_byte
+from lada.allocators.pairs import of_pair
+from lada.allocators.reviews import NOTHING, Reviews, numbered, per_byte
 from lada.codecs.judgements import sent_paths
 from lada.codecs.reviews import KIND, LEAST, Ballot
 from lada.core.terms import Knowledge, Likelihood
