@@ -44,14 +44,16 @@ def party_of(api: FakeApi, folder: Path, timeout: float = 60.0, **options: Any) 
     """Give a server whose LLM is behind the API, with its augmenter."""
     world = World(folder, "symbolic_kd", **options)
     party = world.parties["llm"]
-    model = ApiOptions(
-        base_url=api.url,
-        model="big",
-        key_variable=None,
-        cache=str(folder / "cache"),
-        concurrency=1,
-        retries=2,
-        timeout=timeout,
+    model = ApiOptions.model_validate(
+        {
+            "base_url": api.url,
+            "model": "big",
+            "key_variable": None,
+            "cache": str(folder / "cache"),
+            "concurrency": 1,
+            "retries": 2,
+            "timeout": timeout,
+        }
     )
     party.learner = ApiLearner(model, folder)
     yield party, world.augmenter

@@ -245,7 +245,7 @@ def test_a_density_that_sends_nothing_is_refused():
         ({"down": 0.1}, Adapter(after, 1)),
         ({"down": 0.1, "decay": 0.5}, Adapter(after, 1)),
     ):
-        codec = Flasc(FlascOptions(**options))
+        codec = Flasc(FlascOptions.model_validate(options))
         with pytest.raises(InputError, match=r"density 0\.1 sends none of 8 numbers; expected 0\.12 or more"):
             codec.encode(codec.init(0), value)
     codec = Flasc(FlascOptions(tiers_down={"c": 0.1}))

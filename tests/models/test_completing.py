@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from lada.core.terms import Verb
+from lada.models.base import LearnerBase
 from lada.models.classifier_options import ClassifierOptions
 from lada.models.generation import continuing_requests
 from lada.models.learner import HuggingFaceLearner
@@ -81,3 +82,8 @@ def test_special_tokens_in_a_beginning_are_plain_text(learner: HuggingFaceLearne
 def test_a_label_has_no_beginning():
     assert Verb.CONTINUE not in ClassifierOptions(labels=("a", "b"), reads={"x": (2, 2)}).able
     assert Verb.CONTINUE in ModelOptions(model="zoo:slm-llama").able
+
+
+def test_a_learner_without_the_verb_says_so():
+    with pytest.raises(NotImplementedError, match="LearnerBase cannot continue the beginnings of paths"):
+        LearnerBase().complete([("?", "a)")], seed=1)

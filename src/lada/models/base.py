@@ -347,6 +347,12 @@ class LearnerBase:
     device = "cpu"
     scaling = 1.0
 
+    def complete(
+        self, begun: Sequence[tuple[str, str]], *, seed: int, temperature: float = 0.0, progress: Progress = silent
+    ) -> list[Answer]:
+        """Raise NotImplementedError: this learner lacks the verb `continue`."""
+        raise NotImplementedError(f"{type(self).__name__} cannot continue the beginnings of paths")
+
     def take_notices(self) -> tuple[str, ...]:
         """See Learner.take_notices: none."""
         return ()
