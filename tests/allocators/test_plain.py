@@ -208,8 +208,8 @@ def test_nothing_to_choose_from(name: str):
 
 
 def test_every_rule_reads_verdicts_or_not_as_it_is_told():
-    """Each runs with the same information as the others, but `verified`, which is nothing without verdicts."""
-    others = {"verified", "lada_paper", "recorded", "oracle"}
+    """Each runs with the same information as the others, but for those that always or never read verdicts."""
+    others = {"verified", "lada_paper", "peer_review", "recorded", "oracle"}
     assert {method.name for method in ALLOCATORS} - set(WITH_GOLD) == others
 
 

@@ -37,6 +37,7 @@ def run(case: Case, folder: FilePath, clients: list[str], data: TaskData | None 
     exchange = Direct(host, parties["llm"], [parties[name] for name in clients])
     federation = Federation(host, parties["llm"], {name: parties[name] for name in clients}, exchange)
     try:
+        host.check(server.allocator, {})
         federation.run(1, 2)
     except InputError as error:
         pytest.skip(str(error))

@@ -55,6 +55,7 @@ def test_a_verb_reads_as_its_name():
     assert [f"{verb}" for verb in Verb] == [
         "answer",
         "explain",
+        "continue",
         "confidence",
         "judge",
         "log_probs",

@@ -304,9 +304,9 @@ def test_options_that_do_not_suit_a_network_are_refused(name: str, options: dict
         LEARNERS.get(name).read(options)
 
 
-def test_it_can_do_everything_but_explain():
+def test_it_can_neither_explain_nor_continue():
     model = OtherModel(learner="cnn", options={})
-    assert model.able == frozenset(Verb) - {Verb.EXPLAIN}
+    assert model.able == frozenset(Verb) - {Verb.EXPLAIN, Verb.CONTINUE}
     assert model.labels_told == tuple("0123456789")
     assert OtherModel(learner="hugging_face", options={"model": "zoo:slm-llama"}).labels_told is None
 

@@ -21,7 +21,9 @@ from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenSc
 from lada.hosts.base import HOSTS
 from lada.models.base import Answer, Progress, silent
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.reviewing import BALLOT
 from lada.rounds.taking_over import beginning, mistakes
+from lada.rounds.wire import reading
 
 KNOWS = {"llm": {0, 1, 2}, "a": {1, 3}, "b": set[int]()}
 NO_REPLAY = {
@@ -60,8 +62,10 @@ class Continuing(ScriptedLearner):
         return [Answer(text, Likelihood(-3.0, -1.0, 4, len(text.encode()))) for text in texts]
 
 
-def taking_over(folder: FilePath, directions: str = "llm_to_slm", rest: Any = None, **more: Any) -> Federation:
-    options = {"directions": directions, "take_over": 0.1, **NO_REPLAY}
+def taking_over(
+    folder: FilePath, directions: str = "llm_to_slm", rest: Any = None, *, share_votes: bool = False, **more: Any
+) -> Federation:
+    options = {"directions": directions, "take_over": 0.1, "share_votes": share_votes, **NO_REPLAY}
     both = federation(folder, "fedmkt", KNOWS, options, **more)
     learner: Any = both.server.learner
     both.server.learner = Continuing(learner.answers, learner.sure, rest=rest or {})
@@ -139,6 +143,18 @@ def test_both_ways_clients_send_their_paths_once(tmp_path: FilePath):
     assert "so I go on, answer gold4" in learnt(both, "b").values()
     contributed = [m for m in both.exchange.sent if m.phase == "contribute" and m.sender != "llm"]
     assert {tuple(sorted(m.payload)) for m in contributed} == {("metrics", "paths", "times")}
+
+
+def test_a_ballot_counts_the_paths_that_its_client_is_sent(tmp_path: FilePath):
+    both = taking_over(tmp_path, "both", share_votes=True, allocator=ALLOCATORS.make("peer_review", {}))
+    both.run(1)
+    sent = {m.receiver: m.payload for m in both.exchange.sent if m.phase == "learn"}
+    told = {name: reading(both.clients[name], sent[name], "llm", 1).part(BALLOT) for name in ("a", "b")}
+    # a alone is right on 3, so the LLM took over only b's path. To b, the LLM says what a says.
+    llm, student, other = told["b"].answers[3].tolist()
+    assert llm == other != student
+    llm, student, other = told["a"].answers[3].tolist()
+    assert len({llm, student, other}) == 3
 
 
 def test_nothing_is_taken_over_by_default(tmp_path: FilePath):

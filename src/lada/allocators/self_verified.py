@@ -18,7 +18,7 @@ class SelfVerifiedOptions(RuleOptions):
     gold: bool = True
     """Read which answers are right, and never take a path known to be wrong. Otherwise the student trains on every path
     that ends in an answer."""
-    taught: int = Field(0, ge=0, exclude_if=operator.not_)
+    taught: int = Field(0, ge=0, le=1_000_000, exclude_if=operator.not_)
     """Number of first rounds in which the student studies the teacher's paths, and none of its own: a warm start."""
 
 

@@ -226,12 +226,13 @@ class Fedmkt(Host):
         """Return LLM→SLM: the server sends its knowledge; a client allocates and studies."""
         judged = self._judges_texts(objective)
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
+        votes = _share_votes_on_taught if self._takes_over else _share_votes
         return (
             *((know("server", "answer-anew", tells=True),) if self._mutual else ()),
             *(() if self.options.take_over is None else taking_over(self.options.take_over)),
             sending("server", self._kind, number, objective, told=taught if self._takes_over else None),
             *((judging_clients(objective, number),) if judged else ()),
-            *((Step("server", "count-votes", sends=(BALLOT,), run=_share_votes),) if self.options.share_votes else ()),
+            *((Step("server", "count-votes", sends=(BALLOT,), run=votes),) if self.options.share_votes else ()),
             Ask("learn", kinds_of(self._kind, objective) | judgement_kinds(objective) | self._votes, to_each),
             receiving(self._kind),
             *((KEEPING_TO_JUDGE,) if judged and self._mutual else ()),
@@ -433,8 +434,18 @@ class Fedmkt(Host):
 def _share_votes(turn: Turn) -> None:
     """Add to what each client is sent what all parties answered, the LLM as it answers now."""
     every = gathered(turn.party, turn[MINE], turn[REVIEWED])
+    _add_ballots(turn, lambda _: every)
+
+
+def _share_votes_on_taught(turn: Turn) -> None:
+    """Do as `_share_votes`, but the LLM's answers to a client are those of the paths that this client is sent."""
+    _add_ballots(turn, lambda client: gathered(turn.party, taught(turn, client), turn[REVIEWED]))
+
+
+def _add_ballots(turn: Turn, votes: Callable[[str], Reviews]) -> None:
+    party, answered = turn.party, turn[REVIEWED]
     turn[SENT] = {
-        client: {**payload, **(ballot_for(turn.party, client, every, turn.round) if client in turn[REVIEWED] else {})}
+        client: {**payload, **(ballot_for(party, client, votes(client), turn.round) if client in answered else {})}
         for client, payload in turn[SENT].items()
     }
 
