@@ -21,7 +21,7 @@ def grow_twice(exchange, seen):
 
 def session(folder, **options):
     journal = Journal(folder / "journal" / "server")
-    rules = Rules(60.0)
+    rules = Rules(600.0)
     return Session(run="r", folder=folder, rules=rules, journal=lambda round: journal.at(str(round)), **options)
 
 
