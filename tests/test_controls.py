@@ -26,7 +26,7 @@ def mixed(**control: bool) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.parametrize("of", [averaged, mixed])
+@pytest.mark.parametrize("of", [averaged, pytest.param(mixed, marks=pytest.mark.slow)])
 def test_a_shuffled_run_is_another_and_resumes_to_the_same_bits(of: Any, tmp_path: Path, monkeypatch: Any):
     plain = lada.run(of(), runs=tmp_path / "plain")
     with monkeypatch.context() as patch:

@@ -77,7 +77,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return run
 
 
-@pytest.mark.parametrize("host", [name for name in HOSTS.names() if name != "fedcot"])
+SLOW = {"centralized", "public_sft", "standalone", "fedmd", "fedavg"}
+"""Hosts whose runs on language models are among the quick tests."""
+
+
+@pytest.mark.parametrize(
+    "host",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in HOSTS.names() if name != "fedcot"],
+)
 def test_clients_learn_by_every_host(host: str, whole: Whole):
     results, _ = whole(host)
     last = {each.party: each for each in results.evaluations if each.round == 2}

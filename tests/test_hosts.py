@@ -17,7 +17,7 @@ from lada.rounds.reports import collect
 
 ROUNDS = {"fedcot": 2, "fedmd": 1, "fedcollm": 2, "feddf": 2}
 SHARED = ("fedcollm", "feddf")
-SLOW = [pytest.param(host, marks=pytest.mark.slow) for host in ("fedcot", "feddf")]
+SLOW = [pytest.param(host, marks=pytest.mark.slow) for host in ("fedcot", "feddf", "fedcollm")]
 
 
 def config(host: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def crash_after_the_slm_has_studied(party: Party, replies: Mapping[str, Payload]
     collect(party, replies)
 
 
-@pytest.mark.parametrize("host", ["fedmd", "fedcollm", *SLOW])
+@pytest.mark.parametrize("host", ["fedmd", *SLOW])
 def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp_path: Path, monkeypatch: Any) -> None:
     plan = lada.plan(config(host))
     with monkeypatch.context() as patch:

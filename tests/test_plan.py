@@ -73,7 +73,11 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=RUNS)
+QUICK = ("paths", "fedavg")
+PARAMS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in RUNS]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Results]:
     config = small(**RUNS[request.param])
     config["server"]["model"]["model"] = "zoo:slm-gpt2"

@@ -323,6 +323,7 @@ def remembered(folder: Path) -> dict:
     return found
 
 
+@pytest.mark.slow
 def test_what_an_objective_remembers_is_journalled_with_its_study(tmp_path, monkeypatch):
     """The run is broken off right behind a study by it: the first client's of round 1, and the server's of round 2."""
     OBJECTIVES.names()

@@ -49,7 +49,7 @@ def gone(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("number", "code", "rounds", "phase"),
     [
-        (signal.SIGTERM, 143, 0, "evaluate"),
+        pytest.param(signal.SIGTERM, 143, 0, "evaluate", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, 1, "learn", marks=pytest.mark.slow),
     ],
 )

@@ -553,7 +553,7 @@ def test_a_run_sends_what_the_plan_expects(run: tuple[Any, Path, int]):
     assert not results.missing
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("share", [0.5, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_a_run_that_is_broken_off_goes_on_to_the_same_bits(
     run: tuple[Any, Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ):

@@ -109,7 +109,7 @@ def test_the_residual_is_in_the_checkpoints(run: tuple[Any, Path, int]):
         assert any(array.any() for array in left)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("share", [pytest.param(0.5, marks=pytest.mark.slow), 0.9])
 def test_a_run_that_is_broken_off_goes_on_to_the_same_bits(
     run: tuple[Any, Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ):

@@ -41,7 +41,9 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(("architecture", "tune"), [("llama", "full"), ("gpt2", "lora")])
+@pytest.mark.parametrize(
+    ("architecture", "tune"), [pytest.param("llama", "full", marks=pytest.mark.slow), ("gpt2", "lora")]
+)
 def test_steps_are_those_of_the_model_as_it_is(tiny: Any, architecture: str, tune: Any, graphs: list[Any]):
     learners = []
     for compile_ in (False, True):

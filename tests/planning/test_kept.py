@@ -141,12 +141,15 @@ def test_what_is_shipped_is_not_asked_for(monkeypatch: pytest.MonkeyPatch):
 
 
 SHAPES = runpy.run_path("benchmarks/shapes.py")
-FEW = [example for example in SHAPES["EXAMPLES"] if Path(example).stem in ("demo", "api")]
+FEW = [example for example in SHAPES["EXAMPLES"] if Path(example).stem == "demo"]
 
 
 @pytest.mark.parametrize(
     ("examples", "dtypes"),
-    [(FEW, ["float32"]), pytest.param(SHAPES["EXAMPLES"], SHAPES["DTYPES"], marks=pytest.mark.slow)],
+    [
+        (FEW, ["float32"]),
+        pytest.param(SHAPES["EXAMPLES"], SHAPES["DTYPES"], marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_shipped_is_what_is_found(examples: list[str], dtypes: list[str]):
     shipped = json.loads(SHIPPED.read_text(encoding="utf-8"))

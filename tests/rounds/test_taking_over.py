@@ -254,7 +254,7 @@ def test_a_threshold_is_a_probability(value: Any):
         HOSTS.get("fedmkt").options.model_validate({"take_over": value})
 
 
-@pytest.mark.parametrize("track", ["answers", "unlabelled"])
+@pytest.mark.parametrize("track", [pytest.param("answers", marks=pytest.mark.slow), "unlabelled"])
 def test_a_run_with_real_models(tmp_path: FilePath, track: str):
     config = tiny(rounds=2, host={"name": "fedmkt", "options": {"take_over": 0.5, "directions": "llm_to_slm"}})
     config["task"] |= {"public": 8, "gold": "answers" if track == "answers" else "none"}

@@ -169,7 +169,8 @@ def run(**options: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("reward", "first"), [pytest.param("rounds", 3, marks=pytest.mark.slow), ("batches", 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("reward", "first"), [("rounds", 3), ("batches", 2)])
 def test_five_rounds_of_the_papers_filter(tmp_path: FilePath, reward: str, first: int):
     results = lada.run(run(reward=reward), runs=tmp_path)
     assert len(results.allocations) == 5 * 2 * 2  # rounds, clients, directions
