@@ -8,10 +8,12 @@ SOURCE, README = Path("results/reach/README.md"), Path("README.md")
 OPENS, CLOSES = "<!-- results -->", "<!-- /results -->"
 DIFFERENCES = "by kind of question, points:"
 """What ends the line above a table of differences: one for each scenario of each track."""
+MAIN = ("With answers", "Without answers")
+"""The tables of all rows of a track; the suite's page has further ones."""
 
 
 def overview() -> str:
-    """Return each table of differences below the name of its track and scenario, and how they were made.
+    """Return each main table of differences below the name of its track and scenario, and how they were made.
 
     Raises ValueError where the suite's page has none.
     """
@@ -19,7 +21,7 @@ def overview() -> str:
     for place, line in enumerate(lines):
         if line.startswith("### "):
             heading = line.removeprefix("### ")
-        if line.endswith(DIFFERENCES):
+        if line.endswith(DIFFERENCES) and heading.startswith(MAIN):
             table = takewhile(bool, lines[place + 2 :])
             parts += [f"**{heading}.** {line}", "\n".join(table)]
     cells = re.search(r"(\d+) of (\d+) cells", "\n".join(lines))
