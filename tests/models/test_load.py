@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging
 
 from lada.core.errors import InputError
 from lada.models.load import check, load
@@ -149,3 +150,10 @@ def test_bfloat16_is_taken_at_its_word(good: Path):
     learner = load(str(good), OPTIONS.model_copy(update={"dtype": "bfloat16"}))
     assert {p.dtype for p in learner.model.parameters()} == {torch.bfloat16}
     assert learner.judge([("?", "answer 5")])[0].total < 0
+
+
+def test_loading_prints_nothing(good: Path, capfd: pytest.CaptureFixture[str]):
+    """Those who load models outside a run, such as an audit, see no bars of other libraries either."""
+    assert logging.is_progress_bar_enabled()
+    load(str(good), OPTIONS)
+    assert capfd.readouterr() == ("", "")

@@ -18,6 +18,7 @@ from lada.models.hub import explained, find_on_hub
 from lada.models.learner import HuggingFaceLearner
 from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device, placement
+from lada.models.quiet import no_bars
 from lada.models.replicas import Replicas
 from lada.models.tekken import TEKKEN, read_tekken
 from lada.models.turns import declared_ends
@@ -127,6 +128,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, mistral_format=False)
 
 
+@no_bars()
 def _load_model(source: str, revision: str | None, told: dict[str, Any]) -> Any:
     """Load all weights."""
     with explained(source, revision):
