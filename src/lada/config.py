@@ -33,7 +33,7 @@ from lada.policies.base import POLICIES, Policy
 from lada.presets import PRESETS
 from lada.privacy.conflicts import check_dp, check_losses, check_pooling, check_scores
 from lada.privacy.options import Blur, Redaction, Withholding
-from lada.refusals import Chosen, Seat, check_labels, check_self_context, check_texts, check_verbs
+from lada.refusals import Chosen, Seat, check_labels, check_rehearsal, check_self_context, check_texts, check_verbs
 from lada.rounds.options import AveragingOptions, SelfContext, check_sparse
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 
@@ -81,6 +81,9 @@ class ClientConfig(Options):
     self_context: SelfContext | None = Field(default=None, exclude_if=operator.not_)
     """Let the client teach itself on its private questions, with their gold rationales in view, instead of studying the
     gold texts. None studies these."""
+    rehearse: float = Field(default=0.0, ge=0, lt=1, exclude_if=operator.not_)
+    """Share of general questions among the lessons of a private study, from 0 to below 1: replay against forgetting.
+    The host's `client_replay` does the same for what the server sends."""
     count: Parties = 1
     """Number of clients of this kind: `phone` with count 20 stands for phone-01 to phone-20."""
     redact: Redaction | None = None
@@ -230,7 +233,7 @@ class RunConfig(Options):
         if self.engine != "deployment":  # in a deployment, no party knows the others' models
             check_labels(seats[0], seats[1:])
         resolved._check_studies()
-        resolved._check_self_context(made)
+        resolved._check_private_studies(made)
         resolved._check_privacy(made)
         resolved._check_codecs(made)
         resolved._check_hooks()
@@ -323,12 +326,14 @@ class RunConfig(Options):
                 processes = parallel.processes if parallel else 1
                 check_possible(objective.title, objective.needs, party.distil, processes)
 
-    def _check_self_context(self, host: Host) -> None:
-        """Refuse clients that cannot teach themselves."""
+    def _check_private_studies(self, host: Host) -> None:
+        """Refuse clients that cannot teach themselves, or cannot rehearse."""
         for client in self.clients:
-            if client.self_context is not None:
-                with of_party(f"clients.{client.name}"):
+            with of_party(f"clients.{client.name}"):
+                if client.self_context is not None:
                     check_self_context(client.model, client.private, pooled=host.needs.pools_private)
+                if client.rehearse:
+                    check_rehearsal(client.private, pooled=host.needs.pools_private)
 
     def _check_allocators(self, host: Host) -> None:
         """Refuse studies that a party's allocator cannot observe or run trials with."""

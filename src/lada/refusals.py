@@ -95,6 +95,23 @@ def check_self_context(model: LearnerOptions | None, study: Study, *, pooled: bo
         )
 
 
+def check_rehearsal(study: Study, *, pooled: bool) -> None:
+    """Raise InputError for a client that cannot rehearse.
+
+    `pooled`: its private samples are studied elsewhere.
+    """
+    if study.dp is not None:
+        raise InputError(
+            "rehearse: the guarantee of private.dp is computed for private lessons alone; expected 0, or a study "
+            "without dp"
+        )
+    if pooled:
+        raise InputError(
+            "rehearse: the host studies private samples at the server, so it would have no effect; expected 0, or "
+            "another host"
+        )
+
+
 def _named(labels: tuple[str, ...] | None) -> str:
     return "any text" if labels is None else f"the labels {', '.join(labels)}"
 

@@ -133,11 +133,12 @@ def test_without_ray_a_simulation_says_what_to_install(tmp_path, monkeypatch):
 def test_what_a_client_takes_out_of_its_texts_goes_into_its_own_file_alone(tmp_path):
     redact = {"pii": ["email"], "rules": [{"pattern": "Dr\\. \\w+", "by": "[DOCTOR]"}]}
     clients: Any = small()["clients"]
-    clients[1] |= {"redact": redact, "blur": {"round_to": 0.25}, "self_context": {"weight": 0.5}}
+    clients[1] |= {"redact": redact, "blur": {"round_to": 0.25}, "self_context": {"weight": 0.5}, "rehearse": 0.25}
     init(write(tmp_path, clients=clients), tmp_path / "fed")
     read = {name: read_client(tmp_path / "fed" / "clients" / name / "client.yaml") for name in ("clinic", "warehouse")}
     assert (read["warehouse"].redact, read["warehouse"].blur) == (None, None)
     assert (read["warehouse"].self_context, read["clinic"].self_context) == (None, SelfContext(weight=0.5))
+    assert (read["warehouse"].rehearse, read["clinic"].rehearse) == (0.0, 0.25)
     assert read["clinic"].redact is not None
     assert read["clinic"].redact.apply("ask Dr. Who, who@example.org") == "ask [DOCTOR], [EMAIL]"
     assert read["clinic"].blur is not None

@@ -79,6 +79,8 @@ class ClientFile(Options):
     distil: Study = Study()
     self_context: SelfContext | None = None
     """How the client teaches itself on its private questions; None: it studies their gold texts."""
+    rehearse: float = Field(default=0.0, ge=0, lt=1)
+    """Share of general questions among the lessons of its private studies."""
     task: TaskOptions
     """The client's data. With the task `files`, `train` holds only the client's own samples."""
     redact: Redaction | None = None

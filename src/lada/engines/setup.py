@@ -107,6 +107,7 @@ def _fill(
                 for key in ("self_context", "redact", "blur")
                 if (own := getattr(client, key)) is not None
             },
+            **({"rehearse": client.rehearse} if client.rehearse else {}),
             "task": tasks[client.name],
             "limits": {
                 POINTS[HOSTS.kind].limit: [config.choice(HOSTS).name],

@@ -39,6 +39,7 @@ from lada.privacy.distinctive import Distinctive, texts_of
 from lada.rounds.noted import Noted
 from lada.rounds.party import SHARED_SLM, Emit, Party, Within
 from lada.rounds.pool import restore_pool
+from lada.rounds.rehearsal import check_general
 from lada.tasks.data import TaskData
 from lada.tasks.load import check_named, load_task
 from lada.tasks.options import BuiltinTask
@@ -82,9 +83,16 @@ class Place:
 
 
 def read_task(config: RunConfig, base: Path) -> TaskData:
-    """Return the samples of a run; relative paths in the configuration start at `base`."""
+    """Return the samples of a run; relative paths in the configuration start at `base`.
+
+    Raises InputError for samples that cannot be read, and for a client that shall rehearse what the task lacks.
+    """
     clients = {client.name: client.domains for client in config.clients}
-    return load_task(config.task, clients, config.seed, base=base)
+    task = load_task(config.task, clients, config.seed, base=base)
+    for client in config.clients:
+        with of_party(f"clients.{client.name}"):
+            check_general(client.rehearse, task.replay)
+    return task
 
 
 def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) -> Party:
@@ -136,7 +144,7 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     studies = Studies(client.private, client.distil)
     party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
     party.policies = config.make_policies(name)
-    party.self_context = client.self_context
+    party.self_context, party.rehearse = client.self_context, client.rehearse
 
     @lru_cache(maxsize=1)
     def distinctive(generated: tuple[Sample, ...]) -> Distinctive | None:

@@ -314,7 +314,7 @@ class _Planner:
         """Return a study of some epochs in steps: the maximum, in case an allocator chooses everything."""
         private_samples = self._samples.private
         own = private_samples.get(party.name, 0) if self._is_client(party) else sum(private_samples.values())
-        lessons = own if private else self._samples.public
+        lessons = round(own / (1 - getattr(party, "rehearse", 0.0))) if private else self._samples.public
         return study.model_copy(update={"steps": steps_of(study, [1] * max(1, lessons), 0), "epochs": None})
 
     def _traffic(self) -> Iterator[Traffic]:

@@ -35,6 +35,7 @@ from lada.rounds.knowledge import (
     write_knowledge,
 )
 from lada.rounds.options import Replay
+from lada.rounds.rehearsal import rehearsed
 from lada.rounds.reports import REPORT, report_payload
 from lada.rounds.reviewing import of_offer, with_ballot
 from lada.rounds.self_context import private_study
@@ -86,7 +87,7 @@ def studying(
     budget: Literal["private", "distil"],
 ) -> Step:
     """Return plain fine-tuning on gold lessons, for a budget."""
-    return _studying(side, phase, samples, lambda turn: (lessons(turn), sft()), budget)
+    return _studying(side, phase, samples, lambda turn: (lessons(turn), sft(), 0), budget)
 
 
 def studying_private(
@@ -94,24 +95,32 @@ def studying_private(
     part: tuple[float, float] = (0.0, 1.0),
     budget: Literal["private", "distil"] = "private",
 ) -> Step:
-    """Return a client's study of its private samples for a budget or a part of it; see lada.rounds.self_context."""
-    return _studying(
-        "client", phase, "private", lambda turn: private_study(turn.party, turn.round, phase), budget, part
-    )
+    """Return a client's study of its private samples for a budget or a part of it.
+
+    See lada.rounds.self_context and lada.rounds.rehearsal.
+    """
+
+    def taught(turn: Turn) -> tuple[Sequence[Lesson], Objective, int]:
+        own, objective = private_study(turn.party, turn.round, phase)
+        lessons, general = rehearsed(turn.party, own, turn.round, phase)
+        return lessons, objective, general
+
+    return _studying("client", phase, "private", taught, budget, part)
 
 
 def _studying(
     side: Side,
     phase: str,
     samples: Literal["public", "private"],
-    taught: Callable[[Turn], tuple[Sequence[Lesson], Objective]],
+    taught: Callable[[Turn], tuple[Sequence[Lesson], Objective, int]],
     budget: Literal["private", "distil"],
     part: tuple[float, float] = (0.0, 1.0),
 ) -> Step:
     def run(turn: Turn) -> None:
         whole = getattr(turn.party.studies, budget)
         options = whole if part == (0.0, 1.0) else part_of(whole, *part)
-        study(turn.party, *taught(turn), options, round=turn.round, phase=phase)
+        lessons, objective, replayed = taught(turn)
+        study(turn.party, lessons, objective, options, round=turn.round, phase=phase, replayed=replayed)
 
     return Step(side, phase, Verb.STUDY, samples, study=budget, part=part, run=run)
 

@@ -139,6 +139,8 @@ class Party:
     """Sampling temperature of the paths that it teaches; 0 is greedy."""
     self_context: SelfContext | None = None
     """How it teaches itself on its private samples; None means that it studies their gold texts."""
+    rehearse: float = 0.0
+    """Share (0..1) of general questions among the lessons of its private studies."""
     signals: Mapping[str, SignalSpec | None] = field(default_factory=dict)
     """What this party's students ask of it, by name. Others ask for what the party itself asks for."""
     states: dict[str, State] = field(default_factory=dict)
