@@ -20,6 +20,7 @@ from lada.engines.lock import lock
 from lada.engines.server_file import read_server
 from lada.engines.setup import init, renew
 from lada.federation.parties import read_task
+from lada.objectives.base import OBJECTIVES
 from lada.rounds.options import SelfContext
 
 SERVER = {
@@ -144,6 +145,24 @@ def test_what_a_client_takes_out_of_its_texts_goes_into_its_own_file_alone(tmp_p
     assert read["clinic"].blur is not None
     assert read["clinic"].blur.round_to == 0.25
     assert "DOCTOR" not in (tmp_path / "fed" / "server" / "run.yaml").read_text()
+
+
+def test_no_choice_of_a_client_is_lost(tmp_path):
+    """A client's policies stand in its own file; the server tells it its objective."""
+    clients: Any = small()["clients"]
+    clients[0] |= {"policies": [{"name": "swing", "options": {"seeded": True}}], "withhold": None}
+    clients[1] |= {"withhold": {"words": 5}, "objective": "sft"}
+    init(write(tmp_path, clients=clients, objective="soft_targets"), tmp_path / "fed")
+    one, two = ((tmp_path / "fed" / "clients" / client["name"] / "client.yaml").read_text() for client in clients)
+    assert yaml.safe_load(one)["policies"][0]["name"] == "swing"
+    assert yaml.safe_load(one)["policies"][0]["options"]["seeded"]
+    assert yaml.safe_load(one)["withhold"] is None
+    assert yaml.safe_load(two)["withhold"] == {"words": 5}
+    assert "policies" not in yaml.safe_load(two)
+    server = yaml.safe_load((tmp_path / "fed" / "server" / "run.yaml").read_text())
+    assert all("policies" not in client for client in server["clients"])
+    told = make_config(server)
+    assert [told.choice(OBJECTIVES, client.name).name for client in told.clients] == ["soft_targets", "sft"]
 
 
 def left_in(folder):

@@ -10,22 +10,25 @@ from typing import Any
 import jinja2
 import yaml
 
-from lada.config import RunConfig, make_config
+from lada.config import ClientConfig, RunConfig, make_config
 from lada.config_source import read_data
 from lada.core.distribution import DISTRIBUTION, lada_version
 from lada.core.errors import InputError
 from lada.core.owner import for_owner
 from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
+from lada.engines.client_file import ClientFile
 from lada.engines.lock import CONSTRAINTS, WHEELS, constraints
 from lada.engines.own_data import deal_out
 from lada.engines.server_file import ServerFile, write_connection
 from lada.engines.staging import staged
 from lada.hosts.base import HOSTS
-from lada.points import POINTS
+from lada.points import BY_PARTY, POINTS
 from lada.tasks.options import FilesTask
 
 IDENTITY, IDENTITY_PUB = "identity.key", "identity.pub"
 """The server's own key pair, with which clients recognise the server's messages."""
+BROUGHT = (ClientConfig.model_fields.keys() & ClientFile.model_fields.keys()) - {"name", "model"}
+"""The keys of a client that stand in its own file, and not in the server's."""
 PORT = 9092
 AUTHORITY_DAYS = 3650
 
@@ -100,14 +103,10 @@ def _fill(
             "name": client.name,
             "superlink": address,
             "model": client.model.model_dump(mode="json", exclude_defaults=True) if client.model else {"model": "?"},
-            "private": client.private.model_dump(mode="json", exclude_defaults=True),
-            "distil": client.distil.model_dump(mode="json", exclude_defaults=True),
-            **{
-                key: own.model_dump(mode="json", exclude_defaults=True)
-                for key in ("self_context", "redact", "blur")
-                if (own := getattr(client, key)) is not None
-            },
-            **({"rehearse": client.rehearse} if client.rehearse else {}),
+            "private": {},
+            "distil": {},
+            **client.model_dump(mode="json", include=set(BROUGHT), exclude_defaults=True),
+            **_own_methods(config, client),
             "task": tasks[client.name],
             "limits": {
                 POINTS[HOSTS.kind].limit: [config.choice(HOSTS).name],
@@ -184,9 +183,19 @@ def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
     return data, config
 
 
+def _own_methods(config: RunConfig, client: ClientConfig) -> dict[str, Any]:
+    """Return a client's choices of methods that no server tells it, such as its policies, by key."""
+    found = {
+        point.key: [each.model_dump(mode="json") for each in config.choices(point.registry, client.name)]
+        for point in BY_PARTY
+        if point.key in ClientFile.model_fields
+    }
+    return {key: choices for key, choices in found.items() if choices}
+
+
 def _servers_part(data: Mapping[str, Any], config: RunConfig, task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration without the clients' own parts."""
-    kept = {"name", "domains", "timeout"}
+    """Return the configuration without the clients' own parts, but with what the server tells each of them."""
+    kept = {"name", "domains", "timeout"} | {point.key for point in BY_PARTY if point.agreed}
     clients = [client.model_dump(mode="json", include=kept, exclude_defaults=True) for client in config.clients]
     return {**data, "engine": "deployment", "task": dict(task), "clients": clients}
 
