@@ -11,11 +11,14 @@ from tables import STUDENT, TEACHER, Row, candidates, choose
 from lada.core.errors import InputError
 from lada.rounds.records import COLUMNS
 
+UNCHOSEN = "q9"
+"""A candidate of the other run that its filter left out."""
+
 
 def recorded(folder: Path, chosen: dict[tuple[str, int], Sequence[tuple[str, float | None]]]) -> str:
     """Write a run's allocations: by student and round, ids with scores.
 
-    `left` was never chosen, and of `q7` the student's own path was.
+    `q9` was never chosen, and of `q7` the student's own path was.
     """
     rows = [
         {
@@ -24,11 +27,11 @@ def recorded(folder: Path, chosen: dict[tuple[str, int], Sequence[tuple[str, flo
             "student": student,
             "sample_id": id,
             "score": score,
-            "chosen": id != "left",
-            "source": {"left": None, "q7": "student"}.get(id, "teacher"),
+            "chosen": id != UNCHOSEN,
+            "source": {UNCHOSEN: None, "q7": "student"}.get(id, "teacher"),
         }
         for (student, round), picks in chosen.items()
-        for id, score in [("left", 9.0), *picks]
+        for id, score in [(UNCHOSEN, 9.0), *picks]
     ]
     columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
     pq.write_table(pa.table(columns, pa.schema(COLUMNS)), folder / "allocations.parquet")
@@ -44,7 +47,7 @@ def test_a_choice_is_repeated_in_the_order_of_its_scores(tmp_path: Path):
             ("other", 1): [("q4", 0.0), ("q1", 0.3)],
         },
     )
-    table = [Row()] * 5
+    table = [Row()] * 10
     assert choose("recorded", candidates(table), run=run) == [(i, "teacher") for i in (3, 0, 1)]
     assert choose("recorded", candidates(table, round=2), run=run) == [(2, "teacher")]
     swapped = {"instead": {STUDENT: "other"}}
@@ -66,7 +69,7 @@ def test_where_a_students_own_path_was_chosen_the_own_path_is_studied(tmp_path: 
         tmp_path, {(STUDENT, 1): [("q7", 0.9), ("q1", 0.1)], ("other", 1): [("q2", 0.2), ("q7", 0.1), ("q8", 0.3)]}
     )
     # Whether the student itself gets it right does not matter: another one may have.
-    table = [Row("1", "2", True, False)] * 8
+    table = [Row("1", "2", True, False)] * 10
     assert choose("recorded", candidates(table), run=run) == [(7, "student"), (1, "teacher")]
     swapped = choose("recorded", candidates(table), run=run, instead={STUDENT: "other"})
     assert swapped == [(2, "teacher"), (7, "student")]

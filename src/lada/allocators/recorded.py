@@ -60,7 +60,7 @@ class Recorded(Memoryless):
                 "finished run"
             )
         wanted = [("student", "=", student), ("teacher", "=", candidates.teacher), ("round", "=", candidates.round)]
-        rows = pq.read_table(table, columns=["sample_id", "score", "source"], filters=wanted).to_pylist()
+        rows = pq.read_table(table, columns=["sample_id", "score", "source", "chosen"], filters=wanted).to_pylist()
         if not rows:
             raise InputError(
                 f"allocator 'recorded': {str(table)!r} has no choice of {student!r} from {candidates.teacher!r} in "
@@ -68,7 +68,9 @@ class Recorded(Memoryless):
             )
         at_hand = {sample.id: i for i, sample in enumerate(candidates.samples)}
         picked = sorted(rows, key=lambda row: -(row["score"] or 0.0))
-        sources = {at_hand[row["sample_id"]]: row["source"] for row in picked if row["sample_id"] in at_hand}
+        sources = {
+            at_hand[row["sample_id"]]: row["source"] for row in picked if row["chosen"] and row["sample_id"] in at_hand
+        }
         chosen = list(sources)
         reason = f"chosen by {student}"
         if self.options.drawn:
