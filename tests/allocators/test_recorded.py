@@ -72,9 +72,9 @@ def test_where_a_students_own_path_was_chosen_the_own_path_is_studied(tmp_path: 
     table = [Row("1", "2", True, False)] * 10
     assert choose("recorded", candidates(table), run=run) == [(7, "student"), (1, "teacher")]
     swapped = choose("recorded", candidates(table), run=run, instead={STUDENT: "other"})
-    assert swapped == [(2, "teacher"), (7, "student")]
+    assert swapped == [(8, "teacher"), (2, "teacher"), (7, "student")]
     drawn = choose("recorded", candidates(table), run=run, instead={STUDENT: "other"}, drawn=True)
-    assert [source for _, source in drawn] == ["teacher", "teacher"]
+    assert [source for _, source in drawn] == ["teacher"] * 3
 
 
 def test_what_no_run_has_is_refused(tmp_path: Path):
