@@ -69,7 +69,7 @@ def test_right_questions_join_the_pool_and_every_call_is_counted(tmp_path: Path,
     assert outcomes == ({"warehouse", "clinic"} if name == "pgkd" else set())
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", ["symbolic_kd", pytest.param("pgkd", marks=pytest.mark.slow)])
 def test_a_run_resumes_to_the_same_figures_and_pays_for_no_call_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
