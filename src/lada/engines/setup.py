@@ -194,7 +194,7 @@ def _own_methods(config: RunConfig, client: ClientConfig) -> dict[str, Any]:
 
 
 def _servers_part(data: Mapping[str, Any], config: RunConfig, task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration without the clients' own parts, but with what the server tells each of them."""
+    """Return the configuration without the clients' own parts. What the server tells each client stays in it."""
     kept = {"name", "domains", "timeout"} | {point.key for point in BY_PARTY if point.agreed}
     clients = [client.model_dump(mode="json", include=kept, exclude_defaults=True) for client in config.clients]
     return {**data, "engine": "deployment", "task": dict(task), "clients": clients}
