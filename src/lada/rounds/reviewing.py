@@ -36,6 +36,10 @@ class Reviewed:
     judges: Mapping[str, float]
 
 
+NO_VOTE = Reviewed({}, {}, {}, {})
+"""Of a client that is not trusted: its answers count for nobody, as if it had given none."""
+
+
 def reviewed(
     party: Party, offer: Offer, judged: Mapping[str, Likelihood], mine: Knowledge, *, trusted: bool
 ) -> Reviewed:
