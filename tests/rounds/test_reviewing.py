@@ -100,9 +100,7 @@ def test_liars_who_agree_have_no_vote_once_their_record_is_against_them(tmp_path
     options = {**NO_REPLAY, "share_votes": True, "trust": trust}
     rule = ALLOCATORS.make("peer_review", {"likelihood": False})
     liars: dict[str, set[int]] = {name: set() for name in "xyz"}
-    both = federation(
-        tmp_path, "fedmkt", honest | liars, options, allocator=rule, data=replace(task(), public=public)
-    )
+    both = federation(tmp_path, "fedmkt", honest | liars, options, allocator=rule, data=replace(task(), public=public))
     for name in liars:
         learner: Any = both.clients[name].learner
         learner.answers |= {sample.question: wrong(i, "x") for i, sample in enumerate(public)}
