@@ -27,9 +27,10 @@ METHODS: dict[str, dict[str, Any]] = {
         "allocator": {"name": "peer_review", "options": {"threshold": 0.5}},
         "host": {"name": "fedmkt", "options": {"share_votes": True}},
     },
+    "take_over": {"host": {"name": "fedmkt", "options": {"take_over": 0.5, "directions": "llm_to_slm"}}},
 }
-LONGEST = {"path_alignment": 48}
-"""Tokens of a path: its likelihood is compared only if it was not cut."""
+LONGEST = {"path_alignment": 48, "take_over": 48}
+"""Tokens of a path: its likelihood is compared, and its answer known, only if it was not cut."""
 
 
 def run(folder: Path, file: Path, runs: str, *more: str) -> dict[str, Any]:
@@ -49,7 +50,9 @@ def test_all_engines_give_the_same_numbers(tmp_path: Path, name: str):
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     local = run(tmp_path, file, "local", "--set", "workers=0")
     told = {(study["round"], study["party"]) for study in local["studies"] if study["phase"] == "distil"}
-    if name != "peer_review":  # which may believe nothing of such models
+    if name == "take_over":
+        assert any("takes over" in notice for notice in local["notices"])
+    elif name != "peer_review":  # which may believe nothing of such models
         assert told == {(round, party) for round in (1, 2) for party in ("llm", "warehouse", "clinic")}
     assert run(tmp_path, file, "processes", "--set", "workers=2") == local
     assert run(tmp_path, file, "simulation", "--engine", "simulation") == local

@@ -62,6 +62,10 @@ class RowEncoder(Protocol):
         """Return question and path as ids."""
         ...
 
+    def covered(self, row: Encoded, text: str) -> int:
+        """Return how many bytes of a path the row of `pair` holds."""
+        ...
+
 
 class Encoder:
     """Wraps one tokenizer. It never changes the tokenizer, and it pads itself, so no pad token is needed.
@@ -150,6 +154,12 @@ class Encoder:
         if len(completion) > room:
             self._lost["path"].add(f"{question}\0{text}")
         return Encoded(prompt, completion[:room])
+
+    def covered(self, row: Encoded, text: str) -> int:
+        """Return how many bytes of a path the row of `pair` holds: not all if the context cut it."""
+        size = len(text.encode())
+        whole = row.completion[-1:] == (self.eos,)
+        return size if whole else min(size, len(self._decoded(row.completion).encode()))
 
     def completion(self, text: str) -> tuple[int, ...]:
         """Return a path as ids, closed by the end of a turn."""
