@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
@@ -16,7 +17,7 @@ from lada.core.choice import MethodChoice, listed
 from lada.core.errors import InputError, of_party
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
-from lada.core.registry import Options, Registry
+from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.validation import validate
 from lada.fusers.base import FUSERS
@@ -437,11 +438,15 @@ class RunConfig(Options):
 
     def _seat(self, party: "ServerConfig | ClientConfig") -> Seat:
         methods = {
-            point.kind: [Chosen(each.name, point.registry.get(each.name).needs_of(each.options)) for each in chosen]
+            point.kind: [_needing(point.registry.get(each.name), each.options) for each in chosen]
             for point in chosen_points()
             if not point.observes and (chosen := self._of(point, party))
         }
         return Seat(party.name, party.model, methods)
+
+
+def _needing(method: Method[Any], options: Mapping[str, Any]) -> Chosen:
+    return Chosen(method.name, method.needs_of(options), partial(method.due_to, options))
 
 
 def _spelled_out(point: Point, chosen: Any, where: str = "") -> Any:

@@ -1,6 +1,6 @@
 """Refuses, before anything is trained, runs whose methods need abilities that a party lacks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lada.core.errors import InputError
@@ -16,6 +16,8 @@ class Chosen:
 
     name: str
     needs: Needs
+    due_to: Callable[[Collection[Verb]], Sequence[str]] = lambda _: ()
+    """Takes verbs, and returns the options without which the method needs none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,11 @@ def check_verbs(server: Seat, clients: Sequence[Seat]) -> None:
     from_server = _taught(clients)
     from_clients = _taught([server] if server.studies else [])
     for kind in dict.fromkeys(kind for seat in everybody for kind in seat.methods):
+        chosen = {method.name: method for seat in everybody for method in seat.methods.get(kind, ())}
         for seat in everybody:
             if seat.model is not None:
                 taught = (from_server if seat is server else from_clients).get(kind, {})
-                _check_able(kind, seat, seat.model, taught)
+                _check_able(kind, seat, seat.model, taught, chosen)
 
 
 def check_labels(server: Seat, clients: Sequence[Seat]) -> None:
@@ -127,13 +130,21 @@ def _taught(students: Sequence[Seat]) -> dict[str, dict[str, frozenset[Verb]]]:
     return verbs
 
 
-def _check_able(kind: str, seat: Seat, model: LearnerOptions, taught: Mapping[str, frozenset[Verb]]) -> None:
+def _check_able(
+    kind: str,
+    seat: Seat,
+    model: LearnerOptions,
+    taught: Mapping[str, frozenset[Verb]],
+    chosen: Mapping[str, Chosen],
+) -> None:
     own = {method.name: method.needs.student for method in seat.methods.get(kind, ())} if seat.studies else {}
     for name in dict.fromkeys((*own, *taught)):
         needed = own.get(name, frozenset()) | taught.get(name, frozenset())
         if lacking := sorted(needed - model.able):
+            due = chosen[name].due_to(lacking)
+            fix = f"leave out its option {' or '.join(due)}, or choose" if due else "choose"
             raise InputError(
                 f"{kind} {name!r} needs a learner that can {', '.join(lacking)}, but that of {seat.name!r} cannot "
-                f"({model.limited_by}); choose another method, another model, or directions: llm_to_slm for a server "
+                f"({model.limited_by}); {fix} another method, another model, or directions: llm_to_slm for a server "
                 "that only teaches"
             )

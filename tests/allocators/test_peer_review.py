@@ -320,6 +320,19 @@ def test_a_party_that_always_votes_wrong_is_ignored_and_not_inverted():
     assert right[found.posterior[:, :4] >= 0.6].mean() > 0.9
 
 
+@pytest.mark.parametrize(("liars", "believed"), [(1, False), (2, True)])
+def test_two_that_always_agree_are_believed_where_they_lie_together(liars: int, believed: bool):
+    rng = np.random.default_rng(5)
+    right = rng.random((400, 4)) < [0.8, 0.6, 0.6, 0.6]
+    answers = np.where(right, 0, 1 + np.arange(4))
+    lies = np.arange(400) % 5 == 0  # and they are right everywhere else
+    table = np.hstack([answers, np.repeat(np.where(lies, 5, 0)[:, None], liars, 1)])
+    numbers = [numbered([str(a) for a in row], lambda x, y: x == y) for row in table]
+    found = estimated(reviews(*numbers), Prior())
+    assert bool((found.posterior[lies, 4] >= 0.6).mean() > 0.9) is believed
+    assert bool((found.posterior[lies, 4] < 0.6).mean() > 0.9) is not believed
+
+
 @given(st.lists(st.tuples(*[st.integers(-1, 2)] * 3), min_size=1, max_size=30), st.data())
 @settings(deadline=None)
 def test_posteriors_are_probabilities_whatever_is_claimed(rows: list[tuple[int, ...]], data: st.DataObject):

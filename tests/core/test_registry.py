@@ -74,6 +74,27 @@ def test_a_method_is_a_row_of_the_index(package):
     assert registry.get("wide").make(Width(width=5)) == 5
 
 
+def test_the_option_that_a_need_is_due_to_is_named(package):
+    registry = package()
+
+    class Asking(Options):
+        judges: bool = False
+        continues: float | None = None
+
+    def asked(options: Asking):
+        both = {Verb.JUDGE: options.judges, Verb.CONTINUE: options.continues is not None}
+        return needs({Verb.ANSWER, *(verb for verb, so in both.items() if so)}, {Verb.STUDY})
+
+    @registry.register("asking", options=Asking, needs=asked)
+    def make(options: Asking) -> None: ...
+
+    asking = registry.get("asking")
+    assert asking.due_to({"continues": 0.5, "judges": True}, {Verb.CONTINUE}) == ("continues",)
+    assert asking.due_to({"continues": 0.5, "judges": True}, {Verb.CONTINUE, Verb.JUDGE}) == ()  # no single one
+    assert asking.due_to({"judges": True}, {Verb.ANSWER}) == ()
+    assert asking.due_to({"judges": True}, {Verb.STUDY}) == ()
+
+
 @pytest.mark.parametrize("doc", [None, "", "  \n "])
 def test_without_words_the_summary_is_empty(package, doc):
     registry = package()

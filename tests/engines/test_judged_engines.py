@@ -21,13 +21,16 @@ pytestmark = [
 ]
 METHODS: dict[str, dict[str, Any]] = {
     "on_policy": {"objective": {"name": "on_policy", "options": {"estimator": "k1"}}},
-    "path_alignment": {"objective": {"name": "path_alignment", "options": {"prefer": "role"}}},
+    "path_alignment": {"objective": {"name": "path_alignment", "options": {"prefer": "role", "paths": 3}}},
     "peer_review": {
         "objective": {"name": "on_policy", "options": {"estimator": "k3"}},
         "allocator": {"name": "peer_review", "options": {"threshold": 0.5}},
         "host": {"name": "fedmkt", "options": {"share_votes": True}},
     },
+    "take_over": {"host": {"name": "fedmkt", "options": {"take_over": 0.5, "directions": "llm_to_slm"}}},
 }
+LONGEST = {"path_alignment": 48, "take_over": 48}
+"""Tokens of a path: its likelihood is compared, and its answer known, only if it was not cut."""
 
 
 def run(folder: Path, file: Path, runs: str, *more: str) -> dict[str, Any]:
@@ -41,10 +44,15 @@ def run(folder: Path, file: Path, runs: str, *more: str) -> dict[str, Any]:
 def test_all_engines_give_the_same_numbers(tmp_path: Path, name: str):
     file, fed = tmp_path / "run.yaml", tmp_path / "fed"
     # In the second round, the LLM too learns from what others say of its paths.
-    file.write_text(yaml.safe_dump(tiny(name="small", rounds=2, **METHODS[name])), encoding="utf-8")
+    config = tiny(name="small", rounds=2, **METHODS[name])
+    for party in (config["server"], *config["clients"]):
+        party["model"]["max_new_tokens"] = LONGEST.get(name, 8)
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
     local = run(tmp_path, file, "local", "--set", "workers=0")
     told = {(study["round"], study["party"]) for study in local["studies"] if study["phase"] == "distil"}
-    if name != "peer_review":  # which may believe nothing of such models
+    if name == "take_over":
+        assert any("takes over" in notice for notice in local["notices"])
+    elif name != "peer_review":  # which may believe nothing of such models
         assert told == {(round, party) for round in (1, 2) for party in ("llm", "warehouse", "clinic")}
     assert run(tmp_path, file, "processes", "--set", "workers=2") == local
     assert run(tmp_path, file, "simulation", "--engine", "simulation") == local

@@ -10,9 +10,11 @@ from lada.models.classifier_options import ClassifierOptions
 from lada.models.generation import continuing_requests
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
-from lada.models.options import ModelOptions
+from lada.models.options import Generation, ModelOptions, Think
 from lada.zoo.shipped import locate
 
+OPENING = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]{{ '<think>\n' }}"
+"""As in DeepSeek-R1's."""
 QUESTIONS = [
     "14 boxes in the warehouse . a) stack . b) sort . how many boxes ?",
     "5 patients in the clinic . a) scan . how many patients ?",
@@ -77,6 +79,32 @@ def test_special_tokens_in_a_beginning_are_plain_text(learner: HuggingFaceLearne
     (answer,) = learner.complete([(QUESTIONS[0], f"a) stack {eos}")], seed=1)
     assert answer.text.startswith("a) stack")
     assert learner.encoder.eos not in continuing_requests(learner.encoder, [("?", f"a {eos}")], 1, 8)[0].begun
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_thinking_that_a_template_opens_is_not_that_of_another_writer(tiny: Any, keep: bool):
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = OPENING
+    thinker = tiny.learner(tokenizer=tokenizer, think=Think(keep=keep), max_new_tokens=12)
+    (stream,) = continuing_requests(thinker.encoder, [("how many ?", "a) 14")], 1, 12)
+    assert tokenizer.decode(stream.prompt) == "[user] how many ?\n[assistant]<think>\n\n</think>\n\na) 14"
+    (answer,) = thinker.complete([("how many ?", "a) 14")], seed=1)
+    assert answer.text.startswith("a) 14")
+    # Without a beginning, it thinks as in an answer of its own.
+    (empty,) = continuing_requests(thinker.encoder, [("how many ?", "")], 1, 12)
+    assert (empty.prompt, empty.begun) == (thinker.encoder.prompt("how many ?"), ())
+    (own,) = thinker.complete([("how many ?", "")], seed=1)
+    assert own == thinker.answer(["how many ?"], seed=1)[0]
+
+
+def test_what_ends_an_answer_of_ones_own_does_not_end_the_beginning_of_another(tiny: Any):
+    question, begun = "how many boxes ?", "a) stack\nb) 14 boxes"
+    (free,) = tiny.learner(max_new_tokens=12).complete([(question, begun)], seed=1)
+    assert len(free.text) > len(begun) + 1
+    for stop, expected in (("\n", free.text), (free.text[len(begun) + 1 :], free.text[: len(begun) + 1])):
+        learner = tiny.learner(max_new_tokens=12, generation=Generation(stop=(stop,)))
+        (answer,) = learner.complete([(question, begun)], seed=1)
+        assert answer.text == expected
 
 
 def test_a_label_has_no_beginning():

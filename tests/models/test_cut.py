@@ -1,5 +1,6 @@
 """What is cut is marked, counted and not taught as whole: answers, prompts, lessons."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,6 +143,27 @@ class TestLessons:
                 scores = learner.model(input_ids=ids).logits[0].log_softmax(1)
                 places = range(len(row.prompt) - 1, ids.shape[1] - 1)
                 assert total == pytest.approx(sum(scores[i, ids[0, i + 1]].item() for i in places), abs=1e-4)
+
+
+    def test_a_path_longer_than_the_context_is_judged_by_the_bytes_that_were_read(self, tiny: Any):
+        learner, text = gemma(tiny), "answer 12 " * 999
+        row = learner.encoder.pair(QUESTION, text)
+        assert len(row) == learner.encoder.context
+        read = learner.tokenizer.decode(row.completion)
+        assert text.startswith(read)
+        part, whole = learner.judge([(QUESTION, text), (QUESTION, "answer 12")])
+        assert (part.tokens, part.size) == (len(row.completion), len(read))
+        assert whole.size == len("answer 12")
+
+    @pytest.mark.parametrize("side", ["chosen", "rejected"])
+    def test_a_likelihood_of_a_whole_path_is_not_held_against_a_part(self, side: str, tiny: Any):
+        encoder, long = gemma(tiny).encoder, "answer 12 " * 999
+        told = {"teacher_chosen": -3.0, "teacher_rejected": -4.0}
+        lesson = Lesson("a", QUESTION, "answer 12", "answer 13", **told, alternatives=((long, -9.0), ("answer", -2.0)))
+        rows = Rows.of(encoder, [lesson, replace(lesson, **{side: long})], rejected=True, alternatives=2)
+        assert [(each.teacher_chosen, each.teacher_rejected) for each in rows.lessons] == [(-3.0, -4.0), (None, None)]
+        assert rows.alternatives[0] == [(encoder.pair(QUESTION, "answer"), -2.0)]
+        assert len(rows.rejected) == 2  # the pair stays, for what needs no teacher
 
 
 class TestPrompts:

@@ -10,11 +10,11 @@ from actors import Federation, federation, make, right, wrong
 
 from lada.codecs.judgements import SENT
 from lada.core.errors import InputError
-from lada.core.terms import Lesson, Likelihood, Path
+from lada.core.terms import Lesson, Likelihood, Path, SparseLogProbs, TokenLogProbs, TokenScores
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.judging import JUDGEMENTS, TO_JUDGE
-from lada.rounds.knowledge import PATHS, SOFT, VOCABULARY
+from lada.rounds.knowledge import PATHS, SOFT, VOCABULARY, total_of
 from lada.rounds.lessons import with_teacher_totals
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
@@ -248,6 +248,34 @@ def test_both_paths_of_a_pair_are_as_likely_as_the_teacher_finds_them(tmp_path: 
     assert pairs(lessons)["p1"] == (right(1), None, None, None)  # both wrote the same
     assert not own(lessons)
     assert not any(lesson.chunks for lesson in lessons)
+
+
+def test_a_text_that_the_teacher_read_only_in_part_has_no_likelihood(tmp_path: FilePath):
+    both = judged(tmp_path, "path_alignment", directions="llm_to_slm", prefer="role")
+    llm: Any = both.server.learner
+    log_probs = llm.log_probs
+
+    def short(pairs: Any, k: int, **more: Any) -> Any:
+        found = log_probs(pairs, k, **more)
+        return [first(each, 5 if "0" in question else 99) for each, (question, _) in zip(found, pairs, strict=True)]
+
+    llm.log_probs = short
+    both.run(1)
+    told = pairs(both.studies("b")[1].lessons)
+    assert told["p0"][2:] == (None, None)  # five of its tokens would look likelier than all of them
+    assert told["p1"][3] == pytest.approx((len(wrong(1, "b")) + 1) * np.log(0.5), rel=1e-3)
+
+
+def first(scores: TokenScores, n: int) -> TokenScores:
+    top = SparseLogProbs(scores.top.ids[:n], scores.top.log_probs[:n])
+    return TokenScores(scores.tokens[:n], scores.offsets[:n], top)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, -3.0), (2, -2.0), (1, None), (0, None)])
+def test_a_total_is_that_of_a_whole_text(count: int, expected: float | None):
+    offsets = np.array([[0, 2], [2, 4], [4, 5]], np.int32)  # the last is the end, which a label does not have
+    scores = TokenLogProbs(offsets[:count], np.full(count, -1.0, np.float32))
+    assert total_of(scores, "abcd") == expected
 
 
 def test_the_right_path_may_be_the_students_own(tmp_path: FilePath):

@@ -1,11 +1,12 @@
 """Peer review in a round: what the server gathers, what it tells each client, and what is learnt from it."""
 
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 import pytest
-from actors import Federation, federation, make, make_party, right, wrong
+from actors import Federation, federation, make, make_party, right, task, wrong
 
 from lada.allocators.base import ALLOCATORS, Candidates
 from lada.codecs.base import Reading
@@ -13,7 +14,7 @@ from lada.codecs.reviews import FIELDS, KIND, Ballot, BallotCodec
 from lada.codecs.table import pack, signed
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.registry import Options
-from lada.core.terms import Knowledge, Likelihood, Path
+from lada.core.terms import Knowledge, Likelihood, Path, Sample
 from lada.hosts import fedmkt
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
@@ -90,6 +91,30 @@ def test_each_client_is_told_who_agrees_and_neither_answers_nor_names(tmp_path: 
     )
     assert b"gold" not in sent(both, "b")[KIND]
     assert ballot(both, "a").answers[1].tolist() == [0, 0, 1]  # the LLM, a, b
+
+
+@pytest.mark.parametrize("trust", ["auto", "agreement", "off"])
+def test_liars_who_agree_have_no_vote_once_their_record_is_against_them(tmp_path: FilePath, trust: str):
+    public = tuple(Sample(f"p{i}", f"public {i}", None, domain="farm") for i in range(60))
+    honest = {"llm": set(range(48)), **{name: set(range(k, 60, 3)) | set(range(30)) for k, name in enumerate("abc")}}
+    options = {**NO_REPLAY, "share_votes": True, "trust": trust}
+    rule = ALLOCATORS.make("peer_review", {"likelihood": False})
+    liars: dict[str, set[int]] = {name: set() for name in "xyz"}
+    both = federation(tmp_path, "fedmkt", honest | liars, options, allocator=rule, data=replace(task(), public=public))
+    for name in liars:
+        learner: Any = both.clients[name].learner
+        learner.answers |= {sample.question: wrong(i, "x") for i, sample in enumerate(public)}
+    both.run(1)
+    voted = (ballot(both, "a").answers >= 0).all(0).tolist()
+    lies, a = {wrong(i, "x") for i in range(60)}, set(taught(both, "a").values())
+    if trust == "off":  # three of seven agree on everything, and outvote four who mostly do
+        assert voted == [True] * 7
+        assert set(taught(both, "llm").values()) == lies
+    else:
+        assert voted == [True] * 4 + [False] * 3
+        assert both.studies("llm") == []
+        assert a.isdisjoint(lies)
+        assert {right(i) for i in range(48)} <= a
 
 
 class Kept:

@@ -244,7 +244,18 @@ def test_an_llm_that_cannot_continue_is_refused(verb: str):
     config = tiny(host={"name": "fedmkt", "options": {"take_over": 0.1, "directions": "llm_to_slm"}})
     make_config(config)
     config["server"]["model"]["verbs"] = [str(each) for each in Verb if each != verb]
-    with pytest.raises(InputError, match=f"host 'fedmkt' needs a learner that can {verb}, but that of 'llm' cannot"):
+    told = f"host 'fedmkt' needs a learner that can {verb}, but that of 'llm' cannot .*; leave out its option take_over"
+    with pytest.raises(InputError, match=told):
+        make_config(config)
+
+
+def test_an_llm_behind_an_api_is_refused_before_it_is_asked_anything():
+    config = tiny(host={"name": "fedmkt", "options": {"take_over": 0.1, "directions": "llm_to_slm"}})
+    api = {"model": "large", "base_url": "http://localhost:1/v1", "log_probs": True}
+    api |= {"scores": "prompt_logprobs", "tokenizer": "x"}  # it has every verb that an API may have
+    config["server"]["model"] = {"api": api}
+    told = r"needs a learner that can continue, but that of 'llm' cannot \(model.api\); leave out its option take_over"
+    with pytest.raises(InputError, match=told):
         make_config(config)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
@@ -21,6 +21,8 @@ from lada.core.taxonomy import Tag, check_tags
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic_core import CoreSchema
+
+    from lada.core.terms import Verb
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -94,6 +96,17 @@ class Method(Generic[T]):
     def needs_of(self, options: Mapping[str, Any]) -> Needs:
         """Return what the method needs with plain options."""
         return self.needs(self.read(options))
+
+    def due_to(self, options: Mapping[str, Any], verbs: Collection[Verb]) -> tuple[str, ...]:
+        """Return the options at whose defaults, one at a time, the method needs none of `verbs` from any party."""
+        read, fields = self.read(options), self.options.model_fields
+
+        def needed(name: str) -> frozenset[Verb]:
+            changed = {name: fields[name].get_default(call_default_factory=True)}
+            needs = self.needs(read.model_copy(update=changed))
+            return needs.teacher | needs.student
+
+        return tuple(name for name in fields if not fields[name].is_required() and needed(name).isdisjoint(verbs))
 
     def made(self, options: Mapping[str, Any]) -> T:
         """Return the method with plain options. Its attribute `needs` holds what it needs with them."""

@@ -16,7 +16,7 @@ A learner that studies another's paths forgets what these do not cover. A share 
 own data and, for the server, its own paths.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -71,7 +71,7 @@ from lada.rounds.outline import (
 )
 from lada.rounds.party import Party
 from lada.rounds.replies import each
-from lada.rounds.reviewing import BALLOT, Reviewed, ballot_for, gathered, of_all, reviewed
+from lada.rounds.reviewing import BALLOT, NO_VOTE, Reviewed, ballot_for, gathered, of_all, reviewed
 from lada.rounds.secure import check_enough
 from lada.rounds.secure_rounds import ADVERTISING, CHECKING_ENOUGH, averaging_masked, take_and_start
 from lada.rounds.soft import with_soft_targets
@@ -334,7 +334,7 @@ class Fedmkt(Host):
         Until then, no result of a trial study on a client's paths is kept.
         """
         turn[FUSION] = _fusion(turn)
-        reader = self._reader(turn, turn.replies)
+        reader = self._reader(turn, turn.replies, {})
         turn[CHOSEN] = each(turn, reader.replies, partial(self._choice, turn, reader, keeps=False))
 
     def _choose_one_by_one(self, turn: Turn) -> None:
@@ -346,7 +346,7 @@ class Fedmkt(Host):
         its = each(turn, replies, turn[RECORDS].of) if self._keeps_records else {}
         if self._keeps_records:
             against, replies = untrusted(its), {client: replies[client] for client in its}
-        reader = self._reader(turn, replies)
+        reader = self._reader(turn, replies, against)
 
         def add(client: str, reply: Payload) -> None:
             offer, allocation = self._choice(turn, reader, client, reply, keeps=client not in against)
@@ -356,14 +356,18 @@ class Fedmkt(Host):
 
         each(turn, reader.replies, add)
 
-    def _reader(self, turn: Turn, replies: Mapping[str, Payload]) -> _Reader:
-        """Return how clients' replies are read, one by one or, for an allocator that needs all answers, at once."""
+    def _reader(self, turn: Turn, replies: Mapping[str, Payload], against: Collection[str]) -> _Reader:
+        """Return how clients' replies are read, one by one or, for an allocator that needs all answers, at once.
+
+        Clients whose record is `against` them have no vote.
+        """
         party, mine, trusted = turn.party, turn[MINE], self.options.trust == "off"
         if not party.allocator.needs.reviews or self._kind == "labels":
             return _Reader(replies, partial(self._read, turn), None)
         found = each(turn, replies, partial(self._read, turn))
         turn[REVIEWED] = {
-            client: reviewed(party, offer, judged, mine, trusted=trusted) for client, (offer, judged) in found.items()
+            client: NO_VOTE if client in against else reviewed(party, offer, judged, mine, trusted=trusted)
+            for client, (offer, judged) in found.items()
         }
         every = gathered(party, mine, turn[REVIEWED])
         return _Reader({client: replies[client] for client in found}, lambda c, _: found[c], of_all(party, every))

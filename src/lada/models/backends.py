@@ -41,7 +41,7 @@ def write(
     read: dict[int, tuple[Written, Encoded, Likelihood | None]] = {}
     for part in pick_backend(options.generation)(model, streams, params):
         for number, each in part.items():
-            written = encoder.read([*streams[number].begun, *each.ids], options.generation.stop)
+            written = encoder.read(each.ids, options.generation.stop, streams[number].begun)
             row = encoder.pair(streams[number].question, written.text)
             read[number] = written, row, each.likelihood(streams[number].prompt, row, encoder.eos)
         on_done(len(read), sum(len(each.ids) for each in part.values()))

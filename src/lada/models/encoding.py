@@ -62,6 +62,10 @@ class RowEncoder(Protocol):
         """Return question and path as ids."""
         ...
 
+    def covered(self, row: Encoded, text: str) -> int:
+        """Return how many bytes of a path the row of `pair` holds."""
+        ...
+
 
 class Encoder:
     """Wraps one tokenizer. It never changes the tokenizer, and it pads itself, so no pad token is needed.
@@ -151,19 +155,30 @@ class Encoder:
             self._lost["path"].add(f"{question}\0{text}")
         return Encoded(prompt, completion[:room])
 
+    def covered(self, row: Encoded, text: str) -> int:
+        """Return how many bytes of a path the row of `pair` holds: not all if the context cut it."""
+        size = len(text.encode())
+        whole = row.completion[-1:] == (self.eos,)
+        return size if whole else min(size, len(self._decoded(row.completion).encode()))
+
     def completion(self, text: str) -> tuple[int, ...]:
         """Return a path as ids, closed by the end of a turn."""
         return (*self._reserved.tokenize(self._tags.masked(text, self._reserved.mask)), self.eos)
 
-    def read(self, ids: Sequence[int], stop: Sequence[str] = ()) -> Written:
+    def read(self, ids: Sequence[int], stop: Sequence[str] = (), begun: Sequence[int] = ()) -> Written:
         """Return the text of generated ids, up to the first token that ends an answer or the first of the `stop` texts.
 
-        Special tokens are omitted, except think tags.
+        Special tokens are omitted, except think tags. The path starts with the ids `begun`, in which nothing ends it:
+        another writer may use what ends this model's answers, such as a line break.
         """
         end = next((place for place, index in enumerate(ids) if index in self.ends), None)
-        text = self.tokenizer.decode(self._tags.readable(ids[:end]), clean_up_tokenization_spaces=False)
-        stops = [text.find(each) for each in (*stop, *self.stop) if each in text]
-        return Written(self._prompts.path(text[: min(stops, default=None)]), end is None and not stops)
+        text, start = self._decoded([*begun, *ids[:end]]), len(self._decoded(begun)) if begun else 0
+        stops = [place for each in (*stop, *self.stop) if (place := text.find(each, start)) >= 0]
+        path = self._prompts.path(text[: min(stops, default=None)], begun=bool(begun))
+        return Written(path, end is None and not stops)
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(self._tags.readable(ids), clean_up_tokenization_spaces=False)
 
     def text(self, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
         """Return only the text of `read`."""

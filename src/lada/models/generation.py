@@ -121,12 +121,12 @@ def continuing_requests(
     encoder: Encoder, beginnings: Sequence[tuple[str, str]], seed: int, most: int
 ) -> list[GenerationRequest]:
     """Return a stream for each pair of a question and the beginning of a path, with room for `most` tokens or its
-    context. A beginning that leaves no room is cut by a token."""
+    context. A beginning that leaves no room is cut by a token. Without one, the prompt is that of an answer."""
     streams = []
     for number, (question, beginning) in enumerate(beginnings):
         row = encoder.pair(question, beginning, cut=True)
         begun = row.completion[: encoder.context - len(row.prompt) - 1]
-        prompt = (*row.prompt, *begun)
+        prompt = (*row.prompt, *begun) if begun else encoder.prompt(question)
         room = min(most, encoder.context - len(prompt))
         streams.append(GenerationRequest(prompt, room, (seed, number, 0), question, begun))
     return streams

@@ -101,10 +101,13 @@ class InMemoryLearner(LearnerBase):
 
     @computing
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
-        """See Learner.judge. The token that ends a turn counts as part of the path, also of one that was cut."""
+        """See Learner.judge. The token that ends a turn counts as part of the path, also of one that was cut.
+
+        Of a path longer than the context, only the bytes that were read count, or padding would make it likely.
+        """
         self._begin()
         rows = [self.encoder.pair(question, text) for question, text in pairs]
-        sizes = [len(text.encode()) for _, text in pairs]
+        sizes = [self.encoder.covered(row, text) for row, (_, text) in zip(rows, pairs, strict=True)]
         return [replace(each, size=size) for each, size in zip(self._judged(rows, progress), sizes, strict=True)]
 
     def _judged(self, rows: Sequence[Encoded], progress: Progress = silent) -> list[Likelihood]:

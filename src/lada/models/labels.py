@@ -65,6 +65,10 @@ class LabelEncoder:
         """Return question and label as tokens. A label is whole even if it was `cut`."""
         return Encoded(self.prompt(question), self.completion(text))
 
+    def covered(self, row: Encoded, text: str) -> int:
+        """Return how many bytes of a label its row holds: all."""
+        return len(text.encode())
+
     def tokenize(self, text: str) -> TokenizedText | None:
         """Return a label as its one token; None for a text that is none of the labels."""
         tokens = self.completion(text)

@@ -77,15 +77,16 @@ class Prompts:
             return before + self._header
         return f"{before}{self._think.open}\n\n{self._think.close}\n\n"
 
-    def path(self, written: str) -> str:
+    def path(self, written: str, *, begun: bool = False) -> str:
         """Return a model's text as a path: with its opening tag, or without its thinking.
 
-        Thinking that is not kept and has not ended is removed completely.
+        Thinking that is not kept and has not ended is removed completely. With `begun`, the model went on with a path
+        that `before_path` introduces, so that no tag was opened for it.
         """
         think = self._think
         if think is None:
             return written.strip()
-        if self._opened and not written.lstrip().startswith(think.open):
+        if self._opened and not begun and not written.lstrip().startswith(think.open):
             written = self._opened + written
         return (written if think.keep else conclusion(written, {think.open: think.close})).strip()
 

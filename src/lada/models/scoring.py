@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -32,7 +32,15 @@ class Rows:
 
     @classmethod
     def of(cls, encoder: RowEncoder, lessons: Sequence[Lesson], *, rejected: bool, alternatives: int = 0) -> "Rows":
-        """Encode lessons, with their rejected paths if `rejected`, and at most so many `alternatives`."""
+        """Encode lessons, with their rejected paths if `rejected`, and at most so many `alternatives`.
+
+        A teacher's log-prob of a whole path cannot be compared with that of a part. So a path that the context cuts has
+        none, and is no alternative.
+        """
+
+        def whole(row: Encoded) -> bool:
+            return row.completion[-1:] != () and row.completion[-1] in encoder.ends
+
         chosen = [encoder.pair(each.question, each.chosen, cut=each.chosen_cut) for each in lessons]
         others = {
             i: encoder.pair(lesson.question, lesson.rejected, cut=lesson.rejected_cut)
@@ -40,11 +48,18 @@ class Rows:
             if rejected and lesson.rejected is not None
         }
         paired = {i: row for i, row in others.items() if row != chosen[i]}
+        lessons = [
+            replace(lesson, teacher_chosen=None, teacher_rejected=None)
+            if i in paired and not (whole(chosen[i]) and whole(paired[i]))
+            else lesson
+            for i, lesson in enumerate(lessons)
+        ]
         more: dict[int, list[tuple[Encoded, float]]] = {}
         for i in paired if alternatives else ():
             seen = [chosen[i], paired[i]]
             for text, teacher in lessons[i].alternatives[:alternatives]:
-                if (row := encoder.pair(lessons[i].question, text)) not in seen:
+                row = encoder.pair(lessons[i].question, text)
+                if row not in seen and whole(row):
                     seen.append(row)
                     more.setdefault(i, []).append((row, teacher))
         return cls(lessons, chosen, paired, more)

@@ -9,8 +9,6 @@ keeps those of a trial. So its log-probs at the start of the study are those wit
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from lada.codecs import judgements, paths
 from lada.codecs.judgements import Judged, sent_paths
 from lada.core.needs import SignalSpec
@@ -18,7 +16,7 @@ from lada.core.plural import counted, plural
 from lada.core.terms import Allocation, Knowledge, Lesson, TokenLogProbs, TokenScores
 from lada.models.objective import Objective
 from lada.rounds.base import MessageSchema, Payload
-from lada.rounds.knowledge import VOCABULARY, Offer, score, sound_scores, words_of
+from lada.rounds.knowledge import VOCABULARY, Offer, score, sound_scores, total_of, words_of
 from lada.rounds.lessons import with_teacher_totals
 from lada.rounds.party import Party
 from lada.rounds.releasing import release_scores
@@ -145,7 +143,8 @@ def with_teachers_view(party: Party, lessons: Sequence[Lesson], offer: Offer) ->
     if signal is None or not party.objective.needs.rejected:
         return list(lessons)
     mine = {} if sent is None else sent.by_id()
-    totals = {id: float(each.own().sum(dtype=np.float64)) for id, each in offer.judgements.items()}
+    judged = {id: total_of(each, mine[id].text) for id, each in offer.judgements.items() if id in mine}
+    totals = {id: total for id, total in judged.items() if total is not None}
     its = {path.sample_id: path for path in offer.knowledge.paths if party.role == "client" or path.right is not None}
     told = with_teacher_totals(lessons, its, mine, totals)
     pairs = sum(lesson.rejected is not None for lesson in told)

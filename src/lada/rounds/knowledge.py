@@ -345,6 +345,13 @@ def sound_scores(
     return sound
 
 
+def total_of(scores: TokenScores | TokenLogProbs, text: str) -> float | None:
+    """Return the log-prob of a whole text, nats; None if its scores stop before its end, where a context did."""
+    if scores.offsets.max(initial=0) < len(text.encode()):
+        return None
+    return float(scores.own().sum(dtype=np.float64))
+
+
 def encode(knowledge: Knowledge, kind: KnowledgeKind) -> Payload:
     """Return knowledge as message parts, unchanged."""
     if kind == "paths":

@@ -18,7 +18,7 @@ from lada.codecs.judgements import sent_paths
 from lada.codecs.reviews import KIND, LEAST, Ballot
 from lada.core.terms import Knowledge, Likelihood
 from lada.rounds.base import Payload
-from lada.rounds.knowledge import Offer
+from lada.rounds.knowledge import Offer, total_of
 from lada.rounds.party import Party
 from lada.rounds.wire import reading, write
 
@@ -36,6 +36,10 @@ class Reviewed:
     judges: Mapping[str, float]
 
 
+NO_VOTE = Reviewed({}, {}, {}, {})
+"""Of a client that is not trusted: its answers count for nobody, as if it had given none."""
+
+
 def reviewed(
     party: Party, offer: Offer, judged: Mapping[str, Likelihood], mine: Knowledge, *, trusted: bool
 ) -> Reviewed:
@@ -50,14 +54,15 @@ def reviewed(
 
 
 def judged_by(party: Party, offer: Offer, mine: Knowledge) -> dict[str, float]:
-    """Return the sender's log-probs of the party's own paths, nats per byte, where these are still the same."""
+    """Return the sender's log-probs of the party's own paths, nats per byte, where these are still the same.
+
+    Paths that it read only in part are left out.
+    """
     sent, own = sent_paths(party.memory), mine.by_id()
     texts = {} if sent is None else sent.by_id()
-    return {
-        id: float(each.own().sum(dtype=np.float64)) / max(len(own[id].text.encode()), 1)
-        for id, each in offer.judgements.items()
-        if id in texts and id in own and texts[id].text == own[id].text
-    }
+    same = [id for id in offer.judgements if id in texts and id in own and texts[id].text == own[id].text]
+    totals = {id: total_of(offer.judgements[id], own[id].text) for id in same}
+    return {id: total / max(len(own[id].text.encode()), 1) for id, total in totals.items() if total is not None}
 
 
 def gathered(party: Party, mine: Knowledge, clients: Mapping[str, Reviewed]) -> Reviews:
