@@ -7,7 +7,7 @@ import pytest
 import torch
 from templates import STYLES, tokenizer_of
 
-from lada.core.terms import Lesson
+from lada.core.terms import Alternative, Lesson
 from lada.models.base import Study
 from lada.models.decoding import decode_dropping, decode_keeping
 from lada.models.encoding import Encoder
@@ -144,7 +144,6 @@ class TestLessons:
                 places = range(len(row.prompt) - 1, ids.shape[1] - 1)
                 assert total == pytest.approx(sum(scores[i, ids[0, i + 1]].item() for i in places), abs=1e-4)
 
-
     def test_a_path_longer_than_the_context_is_judged_by_the_bytes_that_were_read(self, tiny: Any):
         learner, text = gemma(tiny), "answer 12 " * 999
         row = learner.encoder.pair(QUESTION, text)
@@ -158,8 +157,9 @@ class TestLessons:
     @pytest.mark.parametrize("side", ["chosen", "rejected"])
     def test_a_likelihood_of_a_whole_path_is_not_held_against_a_part(self, side: str, tiny: Any):
         encoder, long = gemma(tiny).encoder, "answer 12 " * 999
-        told = {"teacher_chosen": -3.0, "teacher_rejected": -4.0}
-        lesson = Lesson("a", QUESTION, "answer 12", "answer 13", **told, alternatives=((long, -9.0), ("answer", -2.0)))
+        more = (Alternative(long, -9.0), Alternative("answer", -2.0))
+        lesson = Lesson("a", QUESTION, "answer 12", "answer 13", alternatives=more)
+        lesson = replace(lesson, teacher_chosen=-3.0, teacher_rejected=-4.0)
         rows = Rows.of(encoder, [lesson, replace(lesson, **{side: long})], rejected=True, alternatives=2)
         assert [(each.teacher_chosen, each.teacher_rejected) for each in rows.lessons] == [(-3.0, -4.0), (None, None)]
         assert rows.alternatives[0] == [(encoder.pair(QUESTION, "answer"), -2.0)]
