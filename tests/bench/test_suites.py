@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from lada.bench.running import SAME, Processes, Store, _verdict, at_once, compar
 from lada.bench.standings import EVERYWHERE, sections
 from lada.bench.suite import read_suite, shipped
 from lada.cli.main import app
+from lada.codecs import times
 from lada.core.errors import InputError, LadaError
 from lada.core.plugins import add_plugins, load_plugins
 from lada.federation import ledger
@@ -154,11 +156,25 @@ def test_what_is_sent_again_after_an_interruption_counts_once(ran, tmp_path):
     again = tmp_path / whole.name
     shutil.copytree(whole, again)
     rows = ledger.read(again)
-    with ledger.Ledger(again, earlier=[*rows, *rows[:5]]):
+    other = [replace(row, digest="0" * 64) for row in rows if row.kind == times.KIND]  # of another day
+    with ledger.Ledger(again, earlier=[*rows, *rows[:5], *other]):
         pass
-    assert len(ledger.read(again)) == len(rows) + 5
+    assert len(ledger.read(again)) == len(rows) + 5 + len(other)
+    assert other
     assert outcome(cell, again) == outcome(cell, whole)
     assert outcome(cell, whole).bytes == sum(row.bytes for row in rows)
+
+
+def test_a_cell_that_is_run_again_does_not_count_its_messages_twice(ran, tmp_path):
+    for part in ("results", "runs"):
+        shutil.copytree(ran / part, tmp_path / part)
+    where = ["--results", tmp_path / "results", "--runs", tmp_path / "runs"]
+    assert lada("bench", "--suite", ran / "suite.yaml", *where, "--only", "standalone", "--fresh").exit_code == 0
+    (cell,) = (cell for cell in read_suite(str(ran / "suite.yaml")).cells() if cell.key.row == "standalone")
+    old, new = (newest(place / "runs/tiny" / f"{cell.name}-{cell.digest}", cell.name) for place in (ran, tmp_path))
+    assert old is not None
+    assert new is not None
+    assert len(ledger.read(new)) == len(ledger.read(old))
 
 
 def test_another_configuration_is_another_cell(ran, tmp_path):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from lada.bench.cell import Cell, CellKey
 from lada.bench.layers import MaybeTrack
+from lada.codecs import times
 from lada.codecs.paths import decode
 from lada.core.nested import differences
 from lada.core.results import Environment, Evaluation, Interval, Record, Results
@@ -182,7 +184,7 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
             for party in results.parties
             if party.name in evaluated
         },
-        bytes=sum(row.bytes for row in set(ledger.read(folder))),
+        bytes=_bytes(ledger.read(folder)),
         from_teacher=sum(row.from_teacher for row in results.allocations),
         chosen_right=_of_chosen((row.right, row.chosen) for row in results.allocations),
         chosen_sound=_of_chosen((row.sound, row.chosen) for row in results.allocations),
@@ -213,6 +215,11 @@ def _augmented(results: Results, figure: str) -> int | None:
     """Return a figure of an augmenter, summed over all rounds; None without one."""
     rounds = results.augmentations
     return sum(getattr(each, figure) for each in rounds) if rounds else None
+
+
+def _bytes(rows: Iterable[ledger.LedgerRow]) -> int:
+    """Return the traffic in bytes. What is sent again after an interruption counts once; only its times differ."""
+    return sum(row.bytes for row in {replace(row, digest="") if row.kind == times.KIND else row for row in rows})
 
 
 def _of_chosen(shares: Iterable[tuple[float | None, int]]) -> float | None:

@@ -26,6 +26,7 @@ from lada.core.nested import differences
 from lada.core.owner import FILE, FOLDER
 from lada.core.results import Environment
 from lada.environment import environment
+from lada.federation import checkpoints
 from lada.federation.run_folder import newest
 from lada.planning.compose import plan
 from lada.planning.machine import devices
@@ -213,6 +214,8 @@ def _run(cell: Cell, folder: Path, common: Path, processes: "Processes") -> Outc
     config = cell.config.model_dump(mode="json")
     if cell.after is not None:
         config = filled(config, AFTER, str(newest(_place(cell.after, folder), cell.after.name)))
+    if (before := newest(place, cell.name)) is not None and not (before / checkpoints.FOLDER).exists():
+        shutil.rmtree(before)  # it has ended, so there is nothing to resume, and its messages would count again
     file.write_text(json.dumps(config, indent=1))
     code = processes.call([sys.executable, "-m", "lada.bench.one", str(file), str(place), str(common)], log)
     run = newest(place, cell.name)
@@ -222,7 +225,7 @@ def _run(cell: Cell, folder: Path, common: Path, processes: "Processes") -> Outc
         return Failed(cell, log)
     assert run is not None
     result = outcome(cell, run)
-    for part in ("checkpoints", "journal"):
+    for part in (checkpoints.FOLDER, "journal"):
         shutil.rmtree(run / part, ignore_errors=True)
     return result
 

@@ -115,7 +115,7 @@ def _find(run: Path, name: str) -> tuple[RunConfig, ModelOptions, Path]:
             f"party: {name!r} is {options.api.model!r} behind an API, whose weights are not here; expected one of "
             f"{', '.join(client.name for client in config.clients)}"
         )
-    kept = run / "checkpoints" / name
+    kept = run / checkpoints.FOLDER / name
     if not checkpoints.exists(kept):
         raise InputError(
             f"party: {name!r} has no checkpoint in {str(run)!r}; a party is kept when its first round is over, so let "

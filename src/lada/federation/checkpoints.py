@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from lada.core.errors import LadaError
 from lada.core.sealed import sync
 
+FOLDER = "checkpoints"
+"""Folder of a run that has those of its parties."""
 MANIFEST = "manifest.json"
 """SHA-256 of each file, by name."""
 

@@ -66,7 +66,7 @@ class Place:
 
     def checkpoint(self, party: str) -> Path:
         """Return the folder of a party's checkpoint."""
-        return self.folder / "checkpoints" / party
+        return self.folder / checkpoints.FOLDER / party
 
     def party(self, name: str) -> Path:
         """Return a party's own folder."""
