@@ -77,6 +77,18 @@ def test_last_words_of_a_log_in_json_are_its_message(tmp_path):
     assert last_words(tmp_path / "log").endswith("says: 'error: no such key'")
 
 
+def test_last_words_are_the_cause_and_not_what_follows_from_it_without_colours(tmp_path):
+    lines = [
+        "\x1b[91mERROR \x1b[0m: An exception occurred: no room",
+        "RuntimeError: ended",
+        "\x1b[91mERROR\x1b[0m: code 7",
+    ]
+    (tmp_path / "log").write_text("\n".join(lines))
+    assert last_words(tmp_path / "log").endswith("says: 'ERROR : An exception occurred: no room'")
+    (tmp_path / "log").write_text("started\n" + lines[-1] + "\nbye")
+    assert last_words(tmp_path / "log").endswith("says: 'ERROR: code 7'")
+
+
 @pytest.mark.slow
 def test_flowers_server_logs_json_when_asked(tmp_path):
     port, log = free_port(), tmp_path / "log"

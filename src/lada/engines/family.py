@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
+import click
 import psutil
 
 from lada.core.errors import FederationError, InputError
@@ -37,6 +39,10 @@ FREE = 15.0
 """Seconds to wait for a port that is in use: a process that is ending releases it within this time."""
 LONGEST = 24
 """Characters. The path of a Unix socket has at most 107, and Ray's names take about 70 of them."""
+END = 200
+"""Lines at the end of a log in which the cause of a fault is looked for."""
+EXCEPTION = re.compile(r"\bexception\b|\b\w+(Error|Exception): ", re.IGNORECASE)
+"""What a line contains that reports an exception, as Python and Flower write it."""
 FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -225,13 +231,23 @@ def _listens(process: psutil.Process, port: int) -> bool:
 
 
 def last_words(log: Path) -> str:
-    """Return the path of a log and its last error line, or else its last line, for an error message."""
+    """Return the path of a log and, for an error message, the line of its end that says most about a fault.
+
+    That is the first that reports an exception, since others follow from it, else the last with the word "error", else
+    the last.
+    """
     try:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        read = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = []
-    lines = [line for line in lines[-40:] if "error" in line.lower()][-1:] or lines
-    return f"its log {str(log)!r} says: {_message(lines[-1].strip())!r}" if lines else f"its log {str(log)!r} is empty"
+        read = []
+    lines = [line for each in read if (line := click.unstyle(each).strip())]
+    end = lines[-END:]
+    lines = (
+        [line for line in end if EXCEPTION.search(line)][:1]
+        or [line for line in end if "error" in line.lower()][-1:]
+        or lines
+    )
+    return f"its log {str(log)!r} says: {_message(lines[-1])!r}" if lines else f"its log {str(log)!r} is empty"
 
 
 def _message(line: str) -> str:
