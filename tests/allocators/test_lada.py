@@ -56,6 +56,14 @@ def test_with_gold_the_own_right_path_comes_before_the_teachers(row: Row, expect
     assert sources([row]) == ({} if expected is None else {0: expected})
 
 
+@pytest.mark.parametrize(("role", "both"), [("client", "student"), ("server", "teacher")])
+def test_an_llm_that_adapts_prefers_a_clients_right_path(role: str, both: str):
+    table = replace(candidates([BOTH, OWN, TAUGHT, NEITHER, SAME, SURER, LESS_SURE]), role=role)
+    expected = {0: both, 1: "student", 2: "teacher", 4: both, 5: "teacher"}
+    assert sources(table, adapt=True) == expected
+    assert sources(table) == expected | {0: "student", 4: "student"}
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [

@@ -140,6 +140,8 @@ class Candidates:
     agree: tuple[bool, ...]
     """Whether both paths have an answer and the task considers the two equal."""
     seed: int
+    role: str = "client"
+    """The student's role: `server` or `client`."""
     trusted: bool = True
     """Whether the teacher's claims about itself are trusted. A client trusts its server. A server trusts its clients
     only with `trust: off`."""

@@ -5,6 +5,9 @@ One filter serves one (teacher, student) pair in one direction. For each public 
 1. the student's own path if its answer counts as right;
 2. otherwise the teacher's path if its answer counts as right.
 
+With `adapt`, the LLM prefers the other order: a client's right path comes before its own. A client can follow a path
+that another one could have written, so an LLM that learns to write as its clients do may teach them better.
+
 The gold answer says what is right. If it is unknown or must not be read, an answer counts as right if both parties give
 it or if the teacher is trusted. The filter only sees answers. It cannot tell whether the steps of a path are right,
 or whether the student can follow them.
@@ -17,6 +20,8 @@ Source: arXiv 2602.18749 for a filter for each pair and direction that chooses w
 ours. Studying one's own verified paths is the idea of STaR (arXiv 2203.14465), which uses a hint instead of a teacher.
 The paper's own form, in our reading, is `lada_paper`.
 """
+
+import operator
 
 import numpy as np
 from pydantic import Field
@@ -38,6 +43,9 @@ class LadaOptions(Budgeted):
     vouch: float = Field(0.8, ge=0, le=1)
     """For samples without gold answers. A teacher that agrees with more than this share of the student's most confident
     paths (a tenth of all) is trusted on all samples. 1: no teacher is, and FedMKT's rule applies."""
+    adapt: bool = Field(False, exclude_if=operator.not_)
+    """At the server: prefer a client's path where both count as right, so that the LLM learns to write as clients do.
+    Otherwise the LLM prefers its own path, as every student does."""
 
 
 def reached(candidates: Candidates, *, gold: bool) -> np.ndarray:
@@ -94,7 +102,10 @@ class Reachable(Memoryless):
 
     def own(self, candidates: Candidates) -> np.ndarray:
         """Return [n] bool: whether the student's own path is preferred."""
-        return reached(candidates, gold=self.options.gold)
+        own = reached(candidates, gold=self.options.gold)
+        if self.options.adapt and candidates.role == "server":
+            return own & ~teachable(candidates, gold=self.options.gold, vouch=self.options.vouch)
+        return own
 
 
 @ALLOCATORS.register(

@@ -73,6 +73,7 @@ def allocate_offers(
         student_paths=student_paths,
         student_on_teacher=tuple(judged[sample.id] for sample in samples),
         agree=tuple(agree),
+        role=party.role,
         trusted=trusted,
         embed=lambda: embed_public(party, round)[known],
         own=partial(embed_own, party, round),
