@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,22 +15,101 @@ def figures(text: str) -> list[str]:
     return FIGURE.findall(text.replace("−", "-"))
 
 
+def section(page: Path, heading: str) -> str:
+    return " ".join(page.read_text().partition(f"\n{heading}\n")[2].partition("\n## ")[0].split())
+
+
+def hypotheses(root: Path, suite: str) -> list[tuple[str, str]]:
+    """Difference and verdict of each hypothesis on a suite's page."""
+    page = (root / "results" / suite / "README.md").read_text()
+    rows = [row.split(" | ") for row in re.findall(r"^\| .* \| \*\*\w+\*\* \| .* \|$", page, re.MULTILINE)]
+    return [(row[2], row[6].strip("*")) for row in rows]
+
+
 @pytest.mark.parametrize(
     ("page", "heading", "suites"),
     [
-        ("learned.md", "## What `skips` found", ["skips"]),
-        ("learned.md", "## What `reach` found", ["reach"]),
-        ("results.md", "## In short", ["reach", "skips", "quick"]),
-        ("results.md", "## Methods next to their controls", ["neighbours", "neighbours-lm"]),
+        ("README.md", "## What the benchmark shows", ["reach"]),
+        ("docs/learned.md", "## What `skips` found", ["skips"]),
+        ("docs/learned.md", "## What `reach` found", ["reach"]),
+        ("docs/results.md", "## In short", ["reach", "skips", "quick"]),
+        ("docs/results.md", "## Methods next to their controls", ["neighbours", "neighbours-lm"]),
     ],
 )
 def test_every_figure_of_a_suite_stands_on_its_page(root: Path, page: str, heading: str, suites: list[str]):
-    section = (root / "docs" / page).read_text().partition(f"\n{heading}\n")[2].partition("\n## ")[0]
     pages = [(root / "results" / suite / "README.md").read_text() for suite in suites]
     told = {each for text in pages for figure in figures(text) for each in (figure, figure.partition(" ")[0])}
-    found = figures(" ".join(section.split()))
+    found = figures(section(root / page, heading))
     assert found
     assert [figure for figure in found if figure not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "suite"),
+    [
+        ("learned.md", "## What `reach` found", "reach"),
+        ("results.md", "## Methods next to their controls", "neighbours"),
+    ],
+)
+def test_the_difference_of_every_hypothesis_is_told(root: Path, page: str, heading: str, suite: str):
+    told = figures(section(root / "docs" / page, heading))
+    assert [difference for difference, _ in hypotheses(root, suite) if difference not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("suite", "page", "heading", "said", "counts"),
+    [
+        ("reach", "docs/learned.md", "## What `reach` found", ["nine hold and six are inconclusive"], (9, 6, 0)),
+        ("reach", "README.md", "## What the benchmark shows", ["nine hold:", "other six are inconclusive"], (9, 6, 0)),
+        (
+            "neighbours",
+            "docs/results.md",
+            "## Methods next to their controls",
+            ["Seven of ten hypotheses hold", "Two are inconclusive", "One fails"],
+            (7, 2, 1),
+        ),
+        (
+            "neighbours-lm",
+            "docs/results.md",
+            "## Methods next to their controls",
+            ["None of the thirteen hypotheses holds", "Twelve are inconclusive", "Swing fails"],
+            (0, 12, 1),
+        ),
+    ],
+)
+def test_verdicts_are_counted(
+    root: Path, suite: str, page: str, heading: str, said: list[str], counts: tuple[int, int, int]
+):
+    found = Counter(verdict for _, verdict in hypotheses(root, suite))
+    assert found == Counter({"holds": counts[0], "inconclusive": counts[1], "fails": counts[2]})
+    text = section(root / page, heading)
+    assert [each for each in said if each not in text] == []
+
+
+def test_the_best_of_each_search_is_told(root: Path):
+    search = json.loads((root / "results/judgement/search.json").read_text())
+    best = {choice["row"]: max(tried["mean"] for tried in choice["tried"]) for choice in search["choices"]}
+    order = ["sft", "distillm2", "jsd", "k1", "k3", "soft_targets"]
+    order += ["keep", "step", "hinge", "wrong_step", "odds_ratio", "align_kl", "align_margin"]
+    assert sorted(order) == sorted(best)
+    told = re.findall(r"\d+\.\d(?= %)", section(root / "docs/learned.md", "## What a search of losses found"))
+    assert told[: len(order)] == [f"{best[row]:.1f}" for row in order]
+
+
+def test_exposures_are_those_of_the_cells(root: Path):
+    cells = json.loads((root / "results/exposure/cells.json").read_text())
+    for setting, shown in (
+        ("nothing", "nothing"),
+        ("withholding (the default)", "withholding (the default)"),
+        ("swing, patterns", "`swing`, `score: patterns`"),
+        ("swing, gap", "`swing`, `score: gap`"),
+        ("swing, rarity", "`swing`, `score: rarity`"),
+    ):
+        of = [cell for cell in cells if cell["setting"] == setting]
+        bits = [each for cell in of for each in cell["bits"]["llm"]]
+        loss = sum(cell["loss"] for cell in of) / len(of)
+        row = f"| {shown} | {sum(bits) / len(bits):.2f} | {loss:.2f} |"
+        assert row in (root / "docs/privacy.md").read_text()
 
 
 def test_verdicts_that_differ_from_those_with_a_shuffled_signal_are_counted(root: Path):
