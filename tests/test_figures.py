@@ -29,9 +29,10 @@ def hypotheses(root: Path, suite: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("page", "heading", "suites"),
     [
-        ("README.md", "## What the benchmark shows", ["reach"]),
+        ("README.md", "## What the benchmark shows", ["reach", "judgement"]),
         ("docs/learned.md", "## What `skips` found", ["skips"]),
         ("docs/learned.md", "## What `reach` found", ["reach"]),
+        ("docs/learned.md", "## What `judgement` found", ["judgement"]),
         ("docs/results.md", "## In short", ["reach", "skips", "quick"]),
         ("docs/results.md", "## Methods next to their controls", ["neighbours", "neighbours-lm"]),
     ],
@@ -48,6 +49,7 @@ def test_every_figure_of_a_suite_stands_on_its_page(root: Path, page: str, headi
     ("page", "heading", "suite"),
     [
         ("learned.md", "## What `reach` found", "reach"),
+        ("learned.md", "## What `judgement` found", "judgement"),
         ("results.md", "## Methods next to their controls", "neighbours"),
     ],
 )
@@ -61,6 +63,7 @@ def test_the_difference_of_every_hypothesis_is_told(root: Path, page: str, headi
     [
         ("reach", "docs/learned.md", "## What `reach` found", ["nine hold and six are inconclusive"], (9, 6, 0)),
         ("reach", "README.md", "## What the benchmark shows", ["nine hold:", "other six are inconclusive"], (9, 6, 0)),
+        ("judgement", "docs/learned.md", "## What `judgement` found", ["Two hold", "Four are inconclusive"], (2, 4, 0)),
         (
             "neighbours",
             "docs/results.md",
@@ -92,7 +95,7 @@ def test_the_best_of_each_search_is_told(root: Path):
     order = ["sft", "distillm2", "jsd", "k1", "k3", "soft_targets"]
     order += ["keep", "step", "hinge", "wrong_step", "odds_ratio", "align_kl", "align_margin"]
     assert sorted(order) == sorted(best)
-    told = re.findall(r"\d+\.\d(?= %)", section(root / "docs/learned.md", "## What a search of losses found"))
+    told = re.findall(r"\d+\.\d(?= %)", section(root / "docs/learned.md", "## What `judgement` found").partition("| loss |")[2])
     assert told[: len(order)] == [f"{best[row]:.1f}" for row in order]
 
 
