@@ -5,8 +5,8 @@ One filter serves one (teacher, student) pair in one direction. For each public 
 1. the student's own path if its answer counts as right;
 2. otherwise the teacher's path if its answer counts as right.
 
-With `adapt`, the LLM prefers the other order: a client's right path comes before its own. A client can follow a path
-that another one could have written, so an LLM that learns to write as its clients do may teach them better.
+With `adapt`, the LLM uses the other order: a client's right path comes before its own. So it learns to write as its
+clients do, and they may follow such paths more easily.
 
 The gold answer says what is right. If it is unknown or must not be read, an answer counts as right if both parties give
 it or if the teacher is trusted. The filter only sees answers. It cannot tell whether the steps of a path are right,
@@ -44,7 +44,7 @@ class LadaOptions(Budgeted):
     """For samples without gold answers. A teacher that agrees with more than this share of the student's most confident
     paths (a tenth of all) is trusted on all samples. 1: no teacher is, and FedMKT's rule applies."""
     adapt: bool = Field(False, exclude_if=operator.not_)
-    """At the server: prefer a client's path where both count as right, so that the LLM learns to write as clients do.
+    """At the server: prefer a client's path where both count as right, so that the LLM learns to write as its clients do.
     Otherwise the LLM prefers its own path, as every student does."""
 
 
