@@ -44,7 +44,7 @@ class LadaOptions(Budgeted):
     """For samples without gold answers. A teacher that agrees with more than this share of the student's most confident
     paths (a tenth of all) is trusted on all samples. 1: no teacher is, and FedMKT's rule applies."""
     adapt: bool = Field(False, exclude_if=operator.not_)
-    """At the server: prefer a client's path where both count as right, so that the LLM learns to write as its clients do.
+    """At the server: prefer a client's path where both count as right, so that the LLM learns to write as clients do.
     Otherwise the LLM prefers its own path, as every student does."""
 
 
