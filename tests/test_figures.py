@@ -95,7 +95,8 @@ def test_the_best_of_each_search_is_told(root: Path):
     order = ["sft", "distillm2", "jsd", "k1", "k3", "soft_targets"]
     order += ["keep", "step", "hinge", "wrong_step", "odds_ratio", "align_kl", "align_margin"]
     assert sorted(order) == sorted(best)
-    told = re.findall(r"\d+\.\d(?= %)", section(root / "docs/learned.md", "## What `judgement` found").partition("| loss |")[2])
+    table = section(root / "docs/learned.md", "## What `judgement` found").partition("| loss |")[2]
+    told = re.findall(r"\d+\.\d(?= %)", table)
     assert told[: len(order)] == [f"{best[row]:.1f}" for row in order]
 
 

@@ -110,7 +110,7 @@ def test_who_is_vouched_for_by_hand():
     whole = candidates([*rest, sure[0], sure[0], *rest])
     assert [vouched_for(whole, share) for share in (0.99, 1.0)] == [True, False]
     assert not vouched_for(candidates([*rest, sure[1], sure[1], *rest]), 0.0)
-    assert not vouched_for(replace(whole, trusted=False), 0.0)
+    assert not vouched_for(replace(whole, role="server"), 0.0)
     # Of twenty-nine paths it is two, of nine none.
     assert not vouched_for(candidates([sure[0]] * 9), 0.0)
     assert not vouched_for(candidates([*sure, *rest, *rest, *rest]), 0.5)
@@ -131,7 +131,7 @@ def test_what_may_teach_something_by_hand(monkeypatch: pytest.MonkeyPatch):
     blind = [*(Row("1", "2", teacher_mean=mean) for mean in means), Row(None, "2"), Row("1", "1", student_mean=-0.1)]
     assert promising(candidates(blind), gold=True, vouch=0.8).tolist() == [True] * 4 + [False] * 2
     assert promising(candidates(blind), gold=True).tolist() == [True] + [False] * 5
-    doubted = replace(candidates(blind), trusted=False)
+    doubted = replace(candidates(blind), role="server")
     assert promising(doubted, gold=True, vouch=0.8).tolist() == [True] + [False] * 5
     wrong = [replace(row, teacher_right=False) for row in blind]
     assert promising(candidates(wrong), gold=True, vouch=0.8).tolist() == [False] * 6

@@ -154,11 +154,11 @@ def test_too_few_samples_vouch_for_no_teacher():
     assert sources(vouching(9, sure=9, count=99)) == dict.fromkeys(range(9), "student")
 
 
-def test_an_untrusted_client_is_never_vouched_for():
-    table = replace(candidates(vouching(10)), trusted=False)
+def test_a_server_vouches_for_no_client():
+    table = replace(candidates(vouching(10)), role="server")
     assert sources(table, vouch=0.0) == dict.fromkeys(range(10), "student")
     # A verdict that is known needs no trust, and neither does FedMKT's rule: the host hides untrusted likelihoods.
-    assert sources(replace(candidates([TAUGHT, SURER, NEITHER]), trusted=False)) == {0: "teacher", 1: "teacher"}
+    assert sources(replace(candidates([TAUGHT, SURER, NEITHER]), role="server")) == {0: "teacher", 1: "teacher"}
 
 
 def test_order_reasons_scores_and_the_share_of_own_paths():

@@ -259,8 +259,8 @@ def test_a_teacher_that_agrees_where_the_student_is_surest_is_believed_on_everyt
     # Of a hundred paths the student is surest of ten, whose answers are the teacher's too.
     sure = Row("1", "1", student_mean=-0.1)
     table = candidates([sure] * 10 + [replace(row, teacher_right=None) for row in (NEW, KNOWN, UNSURE)] * 30)
-    for vouch, trusted, kinds in ((0.8, True, {0, 2}), (1.0, True, {0}), (0.8, False, {0})):
-        _, allocation, _ = let_choose(replace(table, trusted=trusted), gold=False, laps=0, vouch=vouch)
+    for vouch, role, kinds in ((0.8, "client", {0, 2}), (1.0, "client", {0}), (0.8, "server", {0})):
+        _, allocation, _ = let_choose(replace(table, role=role), gold=False, laps=0, vouch=vouch)
         assert {(i - 10) % 3 for i in positions(allocation)} == kinds
         assert min(positions(allocation)) >= 10
 

@@ -58,10 +58,11 @@ def vouched_for(candidates: Candidates, share: float) -> bool:
     """Return whether the teacher agrees with more than `share` of the paths that the student is surest of.
 
     These are the tenth of the student's own paths with the lowest loss per byte. Fewer than ten vouch for no teacher. A
-    teacher whose claims are not trusted is never vouched for: it could agree on easy questions and lie on others.
+    server vouches for no client: a client that agrees on its own domain, or on easy questions, may be wrong on others,
+    or lie there.
     """
     count = len(candidates.samples) // SURE
-    if not candidates.trusted or count < FEWEST_SURE:
+    if candidates.role == "server" or count < FEWEST_SURE:
         return False
     surest = np.argsort(losses(candidates.student_paths), kind="stable")[:count]
     return float(same_answers(candidates)[surest].mean()) > share
