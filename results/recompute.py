@@ -69,7 +69,7 @@ def estimate(track, rows, scenarios, side, area, bound, budget, name):
     seeds = [value for world in worlds.values() for value in world]
     if not blocks or np.isnan(seeds).any():
         return None, None
-    if len(page["worlds"]) < 2 and area == "overall":
+    if len(page["worlds"]) < 2 and area == "overall" and len(blocks) == 1:
         return bootstrap(values, crc32(name.encode()), bound), None
     units = seeds if len(page["worlds"]) < 2 else [*map(mean, worlds.values())]
     return over(units, bound), mixed([*worlds.values()], bound)

@@ -1,5 +1,5 @@
-"""Estimates of a row's figures with their uncertainty: over worlds if there are several, else over seeds and questions
-of the only one."""
+"""Estimates of a row's figures with their uncertainty: over worlds if there are several, else over the seeds of the
+only one, or over the questions of its only seed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,8 +65,8 @@ def estimate(
     It is the mean over scenarios in each world and seed in which both rows ran all of them, then over the seeds of each
     world, then over worlds. `bound` is the value above which a test asks the mean to lie. None if there is no such
     world and seed, or no question. In a suite of several worlds, the interval is over worlds, and there is none while
-    only one was run. Otherwise the interval is over seeds and questions and says nothing about other worlds; `name`
-    seeds its bootstrap.
+    only one was run. Otherwise the interval is over seeds, or over the questions of the only seed, and says nothing
+    about other worlds; `name` seeds its bootstrap.
     """
     compared = [mine] if theirs is None else [mine, theirs]
     if not all(scenario in cells for cells in compared for scenario in scenarios):
@@ -87,7 +87,7 @@ def estimate(
     seeds = [value for seeds in worlds.values() for value in seeds]
     if suite.over_worlds:
         effect = over_units([fmean(each) for each in worlds.values()], bound=bound)
-    elif area == "overall":  # with a known verdict on each question
+    elif area == "overall" and len(seeds) == 1:  # with a known verdict on each question
         effect = over_questions(list(values.values()), seed=crc32(name.encode()), bound=bound)
     else:
         effect = over_units(seeds, bound=bound)

@@ -12,11 +12,10 @@ _WORLDS = """A *world* has its own rules: the same words mean other things in an
 world, and clients learn it from their private data. The world is the unit: a figure is the mean over the seeds of a
 world, then over worlds. Intervals are 95 %, by Student's t over worlds. Differences are paired by world and seed, and
 their p-values come from the paired t-test over worlds."""
-_ONE_WORLD = """All cells share one world and one set of models. Intervals are 95 %. Over all domains, they come from a
-bootstrap over seeds, drawn together for all scenarios, and within them over questions; with one seed, over questions
-only. With few seeds, they are too narrow if seeds differ by more than chance. Intervals of single kinds of question,
-such as new domains, are by Student's t over seeds. They show how certain a figure is in this world and **nothing about
-other worlds**, which may differ by more. Differences are paired by seed and, in the bootstrap, by question."""
+_ONE_WORLD = """All cells share one world and one set of models. Intervals are 95 %, by Student's t over seeds. With one
+seed, those over all domains come from a bootstrap over questions, and single kinds of question, such as new domains,
+have none. They show how certain a figure is in this world and **nothing about other worlds**, which may differ by more.
+Differences are paired by seed and, in the bootstrap, by question."""
 _TRACKS = """On the track *unlabelled*, no party can read any public answer. On *answers*, all parties can. On
 *rationales*, all parties have worked solutions too. A table never mixes rows of two tracks."""
 _READS = """*What it reads* is what a row's parties can know besides their own private data. It follows from the row's
