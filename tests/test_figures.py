@@ -29,11 +29,12 @@ def hypotheses(root: Path, suite: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("page", "heading", "suites"),
     [
-        ("README.md", "## What the benchmark shows", ["reach", "judgement"]),
+        ("README.md", "## What the benchmark shows", ["reach", "judgement", "votes"]),
         ("docs/learned.md", "## What `skips` found", ["skips"]),
         ("docs/learned.md", "## What `reach` found", ["reach"]),
         ("docs/learned.md", "## What `judgement` found", ["judgement"]),
-        ("docs/results.md", "## In short", ["reach", "skips", "quick"]),
+        ("docs/learned.md", "## What `votes` found", ["votes"]),
+        ("docs/results.md", "## In short", ["reach", "skips", "quick", "votes"]),
         ("docs/results.md", "## Methods next to their controls", ["neighbours", "neighbours-lm"]),
     ],
 )
@@ -50,6 +51,7 @@ def test_every_figure_of_a_suite_stands_on_its_page(root: Path, page: str, headi
     [
         ("learned.md", "## What `reach` found", "reach"),
         ("learned.md", "## What `judgement` found", "judgement"),
+        ("learned.md", "## What `votes` found", "votes"),
         ("results.md", "## Methods next to their controls", "neighbours"),
     ],
 )
@@ -63,6 +65,13 @@ def test_the_difference_of_every_hypothesis_is_told(root: Path, page: str, headi
     [
         ("reach", "docs/learned.md", "## What `reach` found", ["nine hold and six are inconclusive"], (9, 6, 0)),
         ("reach", "README.md", "## What the benchmark shows", ["nine hold:", "other six are inconclusive"], (9, 6, 0)),
+        (
+            "votes",
+            "docs/learned.md",
+            "## What `votes` found",
+            ["three hold, four are inconclusive and two fail"],
+            (3, 4, 2),
+        ),
         ("judgement", "docs/learned.md", "## What `judgement` found", ["Two hold", "Four are inconclusive"], (2, 4, 0)),
         (
             "neighbours",
